@@ -112,6 +112,14 @@ def kind_of(folder: Path) -> Kind | None:
     return None
 
 
+def kind_called(name: str) -> Kind:
+    """The kind of this name. VelaturaError without one."""
+    for kind in KINDS:
+        if kind == name:
+            return kind
+    raise VelaturaError("there is no program {name!r}; known are {programs}", name=name, programs=", ".join(KINDS))
+
+
 def find_programs(remembered: Mapping[Kind, Path]) -> list[Place]:
     """The programs on this machine, at most one of a kind.
 

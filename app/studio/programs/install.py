@@ -70,7 +70,7 @@ def install(style: Path, name: str, place: Place, overwrite: bool = False) -> In
             "“{name}” does not change weights, so {program} cannot draw with it", name=name, program=program
         )
     is_word = bool(outline.rows)
-    form = Form(style) if is_word else choose_form(outline, name, place, summary.base.family)
+    form = Form(style) if is_word else choose_form(outline, name, program, summary.base.family)
     misnamed = misnamed_layers(outline)
     unnamed = _misnamed(misnamed) if misnamed else ""
     left_out = joined("; ", filter(None, (form.left_out, unnamed)))
@@ -86,16 +86,17 @@ def install(style: Path, name: str, place: Place, overwrite: bool = False) -> In
     return Installed(target, prompt, word, other, left_out, not any(new), origin_of(outline).problem(target.name))
 
 
-def choose_form(outline: Style, name: str, place: Place, family: str) -> Form:
+def choose_form(outline: Style, name: str, program: str, family: str) -> Form:
     """The form of a style that a program reads completely: its file, its run's plain LoRA, or a conversion.
 
     Otherwise the style's file, with the part that the program ignores. VelaturaError if the program refuses it.
     """
-    reading, twin = _check(outline, place, family), outline.path.with_name(f"{outline.path.stem}-diffusers.safetensors")
+    reading = _check(outline, program, family)
+    twin = outline.path.with_name(f"{outline.path.stem}-diffusers.safetensors")
     if reading is None or reading.whole:
         return Form(outline.path)
     if twin.is_file():
-        other = _check(read_outline(twin), place, family)
+        other = _check(read_outline(twin), program, family)
         if other is not None and other.whole:
             return Form(twin)
     reason = why_not_plain(outline)
@@ -104,17 +105,17 @@ def choose_form(outline: Style, name: str, place: Place, family: str) -> Form:
     if reading.refused:
         raise VelaturaError(
             "{program} does not read “{name}”: {reason}",
-            program=place.program.title,
+            program=program,
             name=name,
             reason=reason or (reading.refusal.why if reading.refusal else reading.lost),
         )
     return Form(outline.path, left_out=reading.lost)
 
 
-def _check(outline: Style, place: Place, family: str) -> Compatibility | None:
+def _check(outline: Style, program: str, family: str) -> Compatibility | None:
     """How a program reads a file; None for untested layer names."""
     shapes = {key: tuple(tensor.shape) for key, tensor in outline.tensors.items()}
-    checks = (check for check in check_programs(shapes, family) if check.program.name == place.program.title)
+    checks = (check for check in check_programs(shapes, family) if check.program.name == program)
     return next((check for check in checks if check.tried), None)
 
 

@@ -14,9 +14,10 @@ from trainers.models.families.family import Family
 Target = Literal["", "comfyui", "forge", "a1111", "invoke", "diffusers", "try"]
 """A program, or `try` for somebody who only tries Velatura out; "" until a person has chosen."""
 TRY: Target = "try"
-TITLES: Mapping[Target, str] = {
+DIFFUSERS_TARGET: Target = "diffusers"
+TITLES: Mapping[str, str] = {
     **{kind: program.title for kind, program in PROGRAMS.items()},
-    "diffusers": DIFFUSERS.name,
+    DIFFUSERS_TARGET: DIFFUSERS.name,
 }
 """Titles of the programs."""
 TARGETS: tuple[Target, ...] = tuple(target for target in get_args(Target) if target)

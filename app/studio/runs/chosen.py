@@ -87,6 +87,14 @@ def final_step(view: View) -> int | None:
     return view.summary.final or (view.summary.step if view.summary.ended in ("finished", "stopped") else None)
 
 
+def chosen_step(view: View) -> int | None:
+    """The step of a run's `chosen_style`; None without a style, or if it is unknown."""
+    starred = starred_step(view.job.folder)
+    if starred is None and style_of_run(view.job.folder) is None:
+        return next(reversed(snapshots(view.job.folder)), None)
+    return final_step(view) if starred is None else starred
+
+
 def is_snapshot(run: Path, style: Path) -> bool:
     """Whether a style file of a run is a snapshot."""
     return style.parent == Run(run).snapshots

@@ -24,19 +24,23 @@ from app.jobs.view import View
 from app.state_file import StateFile
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, forget
 from app.studio.names import safe_name
+from app.studio.programs.install import Form, choose_form
+from app.studio.programs.targets import DIFFUSERS_TARGET, TITLES, Target
 from app.studio.public_files import link_or_copy, offer_version, put_packed
 from app.studio.runs.chosen import chosen_style, is_snapshot
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import NO_NAME, StyleEntry, check_numbers, plain, read_entry, read_found, unreadable
 from trainers.atomic_files import plain_disk_errors, whole_file
+from trainers.config.techniques import TEXTUAL_INVERSION
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import EMBEDDING_SUFFIX, embedding_of
+from trainers.formats.read import read_outline
 from trainers.formats.write import peft
 from trainers.messages import Message as _
 from trainers.regular_files import read_inside
 from trainers.runs.run import Run
 
-FORMATS = ("safetensors", "diffusers", "peft", "embedding", "toml")
+FORMATS = ("safetensors", "diffusers", "peft", "embedding", "toml", *TITLES)
 SUFFIX = ".safetensors"
 GONE = _("this style no longer exists")
 HUGE = _("it would be huge; use a lower rank, or LoKr with factor 8")
@@ -60,6 +64,7 @@ class StyleLibrary:
         self._read: dict[Path, tuple[Stamp, StyleEntry | _]] = {}
         self._begun, self._entries, self._unlisted = 0.0, list[StyleEntry](), list[_]()
         self._ids: frozenset[str] | None = None
+        self._served: dict[tuple[str, float, Target], bool] = {}
         self._owned = StateFile(self.paths.styles / OWNERS, _parse_owners, json.dumps)
         self._secret = hashlib.sha256(b"shelf" + self.paths.secret()).digest()
 
@@ -105,6 +110,7 @@ class StyleLibrary:
                 self._unlisted.append(COPY.format(file=plain(item.path.name), name=styles[item.id].name))
         if styles.keys() != self._ids:
             self._ids = frozenset(styles)
+            self._served = {key: served for key, served in self._served.items() if key[0] in styles}
             self._sweep()
         return sorted(styles.values(), key=lambda item: -item.made)
 
@@ -125,7 +131,7 @@ class StyleLibrary:
 
     # ---------------------------------------------------------------- files out
     def download(self, item: StyleEntry, format: str) -> Path:
-        """The style as `safetensors`, for `diffusers` or `peft`, its word as `embedding`, or its settings as `toml`.
+        """The style as `safetensors`, for `diffusers`, `peft` or a program, its word as `embedding`, or its settings.
 
         The file is public. VelaturaError if it cannot be exported.
         """
@@ -144,11 +150,29 @@ class StyleLibrary:
         elif format == "diffusers" and not item.plain:
             source, name = self.for_diffusers(item) or item.path, f"{item.name}-diffusers{SUFFIX}"
             put = self._put_plain if source == item.path else link_or_copy
+        elif format in TITLES and format != DIFFUSERS_TARGET:
+            form = self._form(item, format)
+            source, put = form.path, self._put_plain if form.converted else link_or_copy
+            name = f"{item.name}-plain{SUFFIX}" if form.converted else name
         try:
             with plain_disk_errors(self.paths.public / name):
                 return offer_version(source, self.public(item), name, put)
         except FileNotFoundError as error:
             raise VelaturaError(GONE) from error
+
+    def serves(self, item: StyleEntry, target: Target) -> bool:
+        """Whether a program opens some form of a style."""
+        if item.starter or item.only_here or target not in TITLES:
+            return False
+        key = (item.id, item.made, target)
+        with self._lock:
+            if key not in self._served:
+                try:
+                    self._form(item, target)
+                    self._served[key] = True
+                except (OSError, VelaturaError):
+                    self._served[key] = False
+            return self._served[key]
 
     def for_diffusers(self, item: StyleEntry) -> Path | None:
         """The style's file for diffusers; None if it must be written first.
@@ -261,6 +285,15 @@ class StyleLibrary:
         for folder in (self.paths.public / OFFERED).glob("*"):
             if folder.name not in names:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _form(self, item: StyleEntry, target: str) -> Form:
+        """The form of a style that a program opens. VelaturaError if it opens none."""
+        if target == DIFFUSERS_TARGET:
+            file = self.for_diffusers(item)
+            return Form(file or item.path, converted=file is None)
+        if item.method == TEXTUAL_INVERSION:
+            return Form(item.path)
+        return choose_form(read_outline(item.path), item.name, TITLES[target], item.family)
 
     def _trained(self, path: Path, view: View) -> StyleEntry | None:
         item = self._known(path, view)

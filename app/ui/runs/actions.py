@@ -14,6 +14,7 @@ from app.jobs.run_trash import has_learned
 from app.jobs.states import State
 from app.jobs.store import TRAIN
 from app.jobs.view import View
+from app.studio.programs.find import PROGRAMS
 from app.studio.runs import failures
 from app.studio.runs.failures import ACCEPT, CHANGE, HALF, LOW, REPAIRED
 from app.studio.runs.links import RunLinks
@@ -33,7 +34,7 @@ LOSING = (State.TRAINING, State.SAMPLING, State.STOPPING, State.HANGING)
 RESTARTS = ("retry", HALF, LOW, REPAIRED)
 """Actions that start a run anew."""
 REPAIR = "repair-queue"
-ASKED: Mapping[str, Any] = {"restarts": RESTARTS, "most_steps": 1_000_000}
+ASKED: Mapping[str, Any] = {"restarts": RESTARTS, "most_steps": 1_000_000, "programs": PROGRAMS}
 """Variables of `dialogs.html`; `most_steps` is the maximum of `train.steps`."""
 ENDS: dict[str, Any] = {"stop": "save", "pause": "pause", "cancel": "cancel"}
 LABELS: Mapping[str, str] = {

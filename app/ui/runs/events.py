@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from app.ui.components.download_menu import StyleFileWanted
 from app.ui.components.events import PageEvent, Whole
 
@@ -13,7 +15,7 @@ class RunAction(PageEvent):
 
     what: Literal[
         "up", "down", "place", "stop", "pause", "cancel", "resume", "longer",
-        "retry", "retry-half", "retry-low", "resume-changed", "delete", "share", "unshare", "repair-queue",
+        "retry", "retry-half", "retry-low", "resume-changed", "delete", "share", "unshare", "repair-queue", "put",
     ]  # fmt: skip
     about: str = ""
     """The run's name."""
@@ -21,12 +23,16 @@ class RunAction(PageEvent):
     """The run whose place in line it takes."""
     steps: str = ""
     """The new number of steps, as typed."""
+    program: str = ""
+    """The program to put the run's style into."""
+    folder: str = Field("", max_length=4096)
+    """The program's folder."""
 
 
 class FileWanted(PageEvent):
-    """A file of a run is to be saved."""
+    """A file of a run is to be saved, or its style is to be put into the person's program."""
 
-    file: Literal["style", "samples", "numbers"]
+    file: Literal["style", "put", "samples", "numbers"]
     at: Whole = 0
     """Time of the click in milliseconds."""
 

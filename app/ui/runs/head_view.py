@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from app.jobs.permissions import Actor
@@ -24,7 +25,7 @@ from trainers.messages import Message, joined
 
 PROBLEMS = (State.FAILED, State.INTERRUPTED, State.HANGING)
 MENU = (
-    ("download", "try", "steps", "samples", "share", "clone"),
+    ("download", "put", "put-elsewhere", "try", "steps", "samples", "share", "clone"),
     ("pause", "resume", "longer"),
     ("stop", "cancel", "retry", "delete"),
 )
@@ -94,21 +95,25 @@ def read_head(view: View, actor: Actor, wait: float | None = None) -> Head:
     )
 
 
-def read_acts(view: View, sampled: bool, has_style: bool, style: str, actor: Actor) -> Acts:
-    """The controls of a run for `actor`; `style` is the id of its style in the library, or ""."""
+def read_acts(view: View, sampled: bool, gains: Mapping[str, Control], style: str, actor: Actor) -> Acts:
+    """The controls of a run for `actor`; `gains` has those of its style, whose id in the library is `style`, or ""."""
     owned = actor.may_change(view.job.owner)
     several = bool(style) and len(snapshots(view.job.folder)) > 1
-    available = {"download": has_style, "try": bool(style), "steps": several, "samples": sampled, "share": owned}
-    allowed = {*actor.permitted(view.job.owner, view.actions), *filter(available.get, available)}
+    available = {"try": bool(style), "steps": several, "samples": sampled, "share": owned}
+    allowed = {*actor.permitted(view.job.owner, view.actions), *filter(available.get, available), *gains}
     first, second, third = (*_most_wanted(view, allowed), "", "", "")[:3]
     groups = ([key for key in group if key in allowed and key not in (first, second)] for group in MENU)
+
+    def control(key: str, kind: str = "quiet") -> Control:
+        return replace(gains[key], kind=kind) if key in gains else _control(view, key, style, kind)
+
     return Acts(
         view.job.name,
-        _control(view, first, style, "quiet" if first in ENDINGS else "go") if first else None,
-        _control(view, second, style, "quiet") if second else None,
-        _control(view, third, style, "quiet") if third else None,
-        tuple(tuple((key, _control(view, key, style, "quiet")) for key in group) for group in groups if group),
-        _rest(view, has_style) if owned else _whose(view.job.owner),
+        control(first, "quiet" if first in ENDINGS else "go") if first else None,
+        control(second) if second else None,
+        control(third) if third else None,
+        tuple(tuple((key, control(key)) for key in group) for group in groups if group),
+        _rest(view, "download" in gains) if owned else _whose(view.job.owner),
     )
 
 
@@ -125,7 +130,7 @@ def _most_wanted(view: View, allowed: set[str]) -> list[str]:
         **dict.fromkeys((State.PAUSED, State.STOPPED, State.INTERRUPTED, State.CANCELLED), ("resume", "retry")),
     }.get(view.state, ("stop",))
     way = [key for key in ways if key in allowed][:1]
-    gains: list[str] = [key for key in ("download", "try") if key in allowed]
+    gains: list[str] = [key for key in ("download", "put", "try") if key in allowed]
     if view.state == State.FAILED and way and not gains:
         others = [failures.CHANGE] if way != [failures.CHANGE] else ["retry"] if is_guess and "retry" in allowed else []
         return [*way, *others, "log"]
@@ -138,8 +143,6 @@ def _most_wanted(view: View, allowed: set[str]) -> list[str]:
 
 def _control(view: View, key: str, style: str, kind: str) -> Control:
     match key:
-        case "download":
-            return Fetch(words.DOWNLOAD, "style", kind)
         case "samples":
             return Fetch(words.DOWNLOAD_SAMPLES, "samples", kind)
         case "try":

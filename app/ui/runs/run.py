@@ -12,15 +12,17 @@ from app.errors import message_of
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.view import View
+from app.studio.programs.find import kind_called
+from app.studio.programs.targets import TITLES, Target
 from app.studio.public_files import offer_file, offer_numbers
 from app.studio.runs import chosen, samples
 from app.studio.runs.start_times import StartTimes
 from app.studio.services import Services
-from app.studio.studio_queue import StudioQueue
-from app.studio.styles.library import SUFFIX, StyleLibrary
+from app.studio.styles.entry import StyleEntry
+from app.studio.styles.library import SUFFIX
 from app.ui.components import text as shared
-from app.ui.components.controls import banner
-from app.ui.components.download_menu import who_reads
+from app.ui.components.controls import Button, Control, Fetch, banner
+from app.ui.components.download_menu import put_into, who_reads
 from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
 from app.ui.components.live import AtRequest, merged_part, now_us
@@ -61,7 +63,7 @@ Shown = dict[Any, Any]
 def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and connect its events."""
     build_shell("Runs", services.queue)
-    page = RunPage(services.queue, services.library)
+    page = RunPage(services)
     opening = demo.load(page.open, None, [page.name], **AT_ONCE)
     page.live.listen(opening.then, page.refresh, [page.name, page.drawn, page.live.seen], page.everything)
     for part in (page.acts, page.notice):
@@ -77,8 +79,8 @@ def build(services: Services, demo: gr.Blocks) -> None:
 class RunPage:
     """The parts of the page and their event handlers; each request carries the versions that the page has."""
 
-    def __init__(self, queue: StudioQueue, library: StyleLibrary) -> None:
-        self.queue, self.library = queue, library
+    def __init__(self, services: Services) -> None:
+        self.services, self.queue, self.library = services, services.queue, services.library
         self.notice = merged_part(
             *("components/clicks.js", "components/copy.js", "runs/link.js"),
             elem_id="run-notice",
@@ -129,8 +131,8 @@ class RunPage:
 
     def on_asked(self, event: RunAction, request: gr.Request, name: str, drawn: str) -> Shown:
         """Perform the action of a button and show the result."""
-        answer = perform(self.queue, event, actor_of(request))
-        return {self.notice: answer.notice} | self.refresh(name, drawn, NOTHING_SEEN, request)
+        notice = self._put(event) if event.what == "put" else perform(self.queue, event, actor_of(request)).notice
+        return {self.notice: notice} | self.refresh(name, drawn, NOTHING_SEEN, request)
 
     def on_starred(self, event: StepStarred, request: gr.Request, name: str, drawn: str) -> Shown:
         """Star a step, or remove the star."""
@@ -176,13 +178,16 @@ class RunPage:
         if view is None:
             return {self.notice: banner(words.NO_SUCH_RUN[0], kind="problem")}
         try:
-            place = self._file(view, event.file)
+            target = self.services.preferences.read(actor_of(request).key).program
+            if event.file == "put":
+                return {self.notice: banner(put_into(self._entry(view), self.services.programs.of(target)))}
+            place = self._file(view, event.file, target)
         except (OSError, VelaturaError) as error:
             return {self.notice: banner(shared.NO_FILE.format(message_of(error)), kind="problem")}
         return {self.files: {"address": file_address(place), "name": place.name, "nonce": place.parent.name}}
 
     # ---------------------------------------------------------------- within
-    def _file(self, view: View, what: str) -> Path:
+    def _file(self, view: View, what: str, target: Target) -> Path:
         public = self.queue.public(view)
         if what == "samples":
             return samples.archive(view, public)
@@ -191,26 +196,58 @@ class RunPage:
         style = chosen.chosen_style(view.job.folder)
         if style is None:
             raise VelaturaError(words.NO_STYLE)
+        entry = self.library.entry(self.library.of_run(view.job.name))
+        if entry is not None and self.library.serves(entry, target):
+            return self.library.download(entry, target)
         return offer_file(style, public, f"{view.job.name}{SUFFIX}")
 
-    def _readers(self, identifier: str) -> str:
+    def _entry(self, view: View) -> StyleEntry:
+        entry = self.library.entry(self.library.of_run(view.job.name))
+        if entry is None:
+            raise VelaturaError(words.NO_STYLE)
+        return entry
+
+    def _put(self, event: RunAction) -> str:
+        """Put the run's style into a program whose folder was typed, and return the report."""
+        try:
+            place = self.services.programs.remember(kind_called(event.program), Path(event.folder.strip()))
+            return banner(put_into(self._entry(self.queue.find(event.about)), place))
+        except (OSError, VelaturaError) as error:
+            return in_a_banner(error)
+
+    def _gains(self, view: View, entry: StyleEntry | None, actor: Actor) -> dict[str, Control]:
+        """The controls of a run's style: its download, named after its step and program, and the way into a program."""
+        if chosen.chosen_style(view.job.folder) is None:
+            return {}
+        target, programs = self.services.preferences.read(actor.key).program, self.services.programs
+        step = chosen.chosen_step(view)
+        served = entry is not None and self.library.serves(entry, target)
+        label = words.DOWNLOAD_FOR if served else words.DOWNLOAD_STEP
+        named = label.format(step=step, program=TITLES.get(target, "")) if step is not None else shared.DOWNLOAD
+        gains: dict[str, Control] = {"download": Fetch(named, "style")}
+        if entry is None or entry.starter or entry.only_here or not programs.allowed:
+            return gains
+        if served and any(place.kind == target for place in programs.found()):
+            gains["put"] = Fetch(shared.PUT_INTO.format(TITLES[target]), "put")
+        return gains | {"put-elsewhere": Button(shared.PUT_ELSEWHERE, "put", view.job.name, name=view.job.name)}
+
+    def _readers(self, entry: StyleEntry | None) -> str:
         """The programs that read the run's style; "" if only Velatura does."""
-        entry = self.library.entry(identifier) if identifier else None
         return who_reads(entry) if entry is not None and (entry.starter or entry.only_here) else ""
 
     def _values(self, view: View, drawn: str, actor: Actor) -> tuple[dict[str, str | DeferredPart], str]:
         """The parts of the page, and the version of the run's numbers in them."""
         public, folder = self.queue.public(view), view.job.folder
-        style = chosen.chosen_style(folder) is not None
-        identifier = self.library.of_run(folder.name) if style else ""
-        acts = read_acts(view, bool(samples.find_samples(folder)), style, identifier, actor)
+        entry = self.library.entry(self.library.of_run(folder.name))
+        identifier, gains = entry.id if entry is not None else "", self._gains(view, entry, actor)
+        acts = read_acts(view, bool(samples.find_samples(folder)), gains, identifier, actor)
         numbers = self.queue.losses(folder).numbers()
         graph, now = graph_view.read_graph(numbers, axis_end(view), drawn)
         ranks = read_rank_map(view, public)
         starts = StartTimes(self.queue.paths, self.queue.jobs)
         values: dict[str, str | DeferredPart] = {
             "head": render("runs/head.html", head=read_head(view, actor, starts.seconds_until(view))),
-            "acts": render("runs/acts.html", acts=acts, readers=self._readers(identifier)),
+            "acts": render("runs/acts.html", acts=acts, readers=self._readers(entry)),
             "sheet": sheet_view.read_sheet(view, public, actor, identifier),
             "graph": graph,
             "ranks": render("runs/ranks.html", ranks=ranks) if ranks else "",

@@ -55,7 +55,7 @@ DOWNLOAD_SAMPLES, DOWNLOAD_NUMBERS = _("Download samples"), _("Numbers as CSV")
 PROGRESS = _("Training progress")
 
 # The menu of a run
-TRY, DOWNLOAD = _("Try it"), _("Download")
+TRY, DOWNLOAD_STEP, DOWNLOAD_FOR = _("Try it"), _("Download step {step}"), _("Download step {step} for {program}")
 MENU = _("More actions for {name}")
 SHARE, SHARED = _("Share a read-only link"), _("Whoever has this link can watch this run without a login.")
 SHARED_HERE = _(

@@ -14,7 +14,7 @@ from app.jobs.states import ENDED
 from app.jobs.view import View
 from app.language import Sentence, translate
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, MOST_NAME, sender_folder
-from app.studio.programs.find import KINDS, PROGRAMS
+from app.studio.programs.find import PROGRAMS, kind_called
 from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import GONE, no_safetensors, too_large
@@ -148,8 +148,8 @@ class StylesPage:
         if event.what == "rename":
             return banner(words.RENAMED.format(self.library.rename(item, event.name, actor=actor).name))
         if event.what == "put":
-            kind = next((kind for kind in KINDS if kind == event.program), KINDS[0])
-            return banner(put_into(item, self.services.programs.remember(kind, Path(event.folder.strip()))))
+            place = self.services.programs.remember(kind_called(event.program), Path(event.folder.strip()))
+            return banner(put_into(item, place))
         self.library.remove(item, bool(item.run) and event.what == "delete-with-run", actor=actor)
         return ""
 

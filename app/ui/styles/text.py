@@ -50,9 +50,6 @@ COPY, OPEN_RUN, RENAME = _("Copy the prompt words"), _("Open its run"), _("Renam
 PROMPT = "<lora:{}:0.8> {}"
 
 DELETE_WITH_RUN = _("Delete with its run")
-PUT_TITLE, PUT = _("Put {} into a program"), _("Put it there")
-PUT_TEXT = _("Say once where the program lies on this computer. Its entry is in the menu from then on.")
-PROGRAM, PROGRAM_FOLDER = _("Program"), _("Its folder")
 RENAME_TITLE = _("Rename {}")
 RENAME_TEXT = _("Its downloads and its prompt words use the new name. Its run keeps its own.")
 NEW_NAME = _("New name")

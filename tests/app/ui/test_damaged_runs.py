@@ -73,7 +73,7 @@ class Pages:
         self.services = services
         with gr.Blocks():
             self.list = RunsPage(services.queue)
-            self.run = RunPage(services.queue, services.library)
+            self.run = RunPage(services)
             self.comparison = ComparisonPage(services)
 
     def look(self) -> list[str]:

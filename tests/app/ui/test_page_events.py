@@ -23,7 +23,7 @@ from app.ui.runs.actions import LABELS
 
 FOLDERS = sorted({page.module.partition(".")[0] for page in PAGES})
 """One for each page or family of pages."""
-MADE_ELSEWHERE = {"runs": set(LABELS) - {"clone"}}
+MADE_ELSEWHERE = {"runs": set(LABELS) - {"clone"}, "styles": {"put"}}
 """What buttons of a page ask for that other modules make, or that follow from a run's state."""
 MERGED = "components/merged_part.js"
 TYPED_IN = ["pg-form"]

@@ -14,11 +14,14 @@ from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.states import ENDED, State, actions_for
 from app.jobs.store import TRAIN, NewJob
 from app.jobs.view import View
+from app.studio.programs.targets import Target
 from app.studio.runs import chosen, failures
+from app.studio.services import open_services
 from app.studio.studio_queue import StudioQueue
-from app.studio.styles.library import StyleLibrary
+from app.ui.components.controls import Control, Fetch
+from app.ui.components.events import actor_of
 from app.ui.runs.actions import find_controls
-from app.ui.runs.events import FoldOpened, StepStarred
+from app.ui.runs.events import FileWanted, FoldOpened, RunAction, StepStarred
 from app.ui.runs.head_view import Acts, read_acts, read_head
 from app.ui.runs.run import RunPage
 from tests.app.ui.ended_runs import write_run, write_snapshot
@@ -37,7 +40,8 @@ def in_state(queue: StudioQueue, state: State, saved: int = 200) -> View:
 
 
 def acts_of(view: View, actor: Actor = MACHINE_OWNER, style: bool = True) -> Acts:
-    return read_acts(view, True, style, "id" if style else "", actor)
+    gains: dict[str, Control] = {"download": Fetch("Download", "style")} if style else {}
+    return read_acts(view, True, gains, "id" if style else "", actor)
 
 
 def buttons(acts: Acts) -> list[tuple[str, str]]:
@@ -157,7 +161,7 @@ def test_no_number_is_said_twice(queue):
 
 def page_of(queue: StudioQueue) -> RunPage:
     with gr.Blocks():
-        return RunPage(queue, StyleLibrary(queue))
+        return RunPage(replace(open_services(queue.paths, queue.paths.root / "uploads"), queue=queue))
 
 
 def test_a_step_is_starred_by_its_owner_only_and_the_finished_style_needs_no_star(queue):
@@ -212,10 +216,40 @@ def test_nothing_is_looked_at_before_it_is_known_which_run_is_meant(queue: Studi
 
 def test_beside_download_a_style_on_the_starter_is_for_velatura_alone(queue):
     write_run(queue.store.runs, "a")
-    with gr.Blocks():
-        page = RunPage(queue, StyleLibrary(queue))
+    page = page_of(queue)
     item = page.library.entries()[0]
     page.library.entries = lambda: [replace(item, starter=False)]
     assert "For Velatura" not in page.refresh("a", "", "{}", SOMEBODY)[page.acts]
     page.library.entries = lambda: [replace(item, starter=True)]
     assert "For Velatura and its starter" in page.refresh("a", "", "{}", SOMEBODY)[page.acts]
+
+
+def test_a_style_is_downloaded_for_the_program_and_put_into_it(queue, tmp_path, monkeypatch):
+    run = write_run(queue.store.runs, "a")
+    comfy, other = tmp_path / "comfy", tmp_path / "other"
+    for folder in (comfy, other):
+        (folder / "comfy").mkdir(parents=True)
+    monkeypatch.setenv("COMFYUI_PATH", str(comfy))
+    page = page_of(queue)
+
+    def acts(target: Target) -> str:
+        page.services.preferences.change(actor_of(SOMEBODY).key, program=target)
+        return page.refresh("a", "", "{}", SOMEBODY)[page.acts]
+
+    assert ">Download step 300</button>" in acts("try") and "Put into ComfyUI" not in acts("try")
+    assert "Download step 300 for diffusers" in acts("diffusers") and 'data-fetch="put"' not in acts("diffusers")
+    assert "Download step 300 for A1111" in acts("a1111") and 'data-fetch="put"' not in acts("a1111")
+    assert "Download step 300 for ComfyUI" in acts("comfyui") and "Put into ComfyUI" in acts("comfyui")
+    write_snapshot(run, 150)
+    page.on_starred(StepStarred(step=150), SOMEBODY, "a", "")
+    assert "Download step 150 for ComfyUI" in acts("comfyui")
+    saved = page.on_fetched(FileWanted(file="style"), SOMEBODY, "a")[page.files]
+    assert saved["name"] == "a.safetensors" and saved["address"]
+    notice = page.on_fetched(FileWanted(file="put"), SOMEBODY, "a")[page.notice]
+    assert "a is in ComfyUI now" in notice
+    assert (comfy / "models/loras/a.safetensors").read_bytes() == Run(run).snapshot(150).read_bytes()
+    put = RunAction(what="put", about="a", program="comfyui", folder=str(other))
+    assert "a is in ComfyUI now" in page.on_asked(put, SOMEBODY, "a", "")[page.notice]
+    assert (other / "models/loras/a.safetensors").is_file()
+    wrong = RunAction(what="put", about="a", program="paint", folder=str(other))
+    assert "there is no program" in page.on_asked(wrong, SOMEBODY, "a", "")[page.notice].lower()
