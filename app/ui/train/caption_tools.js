@@ -40,9 +40,16 @@ document.addEventListener('velatura:pictures', () => {
   if (document.body.dataset.captionless !== '0') element.querySelector('[data-none-empty]')?.remove();
   sayReach();
 });
+const phone = matchMedia('(max-width: 720px)');
+const fold = () => {
+  toolbox.open = !phone.matches;
+};
+phone.addEventListener('change', fold);
+fold();
 
 const panels = [...element.querySelectorAll('.panel')];
 const show = (name, focus = true) => {
+  toolbox.open ||= Boolean(name);
   for (const panel of panels) {
     const open = panel.id === name;
     panel.hidden = !open;

@@ -204,18 +204,28 @@ const countTags = () => {
   });
   const held = rail.contains(document.activeElement) && document.activeElement.dataset.tag;
   rail.querySelector('ul').replaceChildren(...made);
-  rail.querySelector('.hint').textContent = all.length > MOST_TAGS ? fill(words.most, {count: MOST_TAGS}) : '';
+  rail.querySelector('.hint').textContent =
+    all.length > MOST_TAGS ? fill(words.most, {count: MOST_TAGS}) : all.length ? '' : words.no_words;
   if (held) rail.querySelector(`[data-tag="${CSS.escape(held)}"]`)?.focus();
 };
-opener.addEventListener('click', () => {
-  rail.hidden = !rail.hidden;
-  opener.setAttribute('aria-expanded', !rail.hidden);
-  if (rail.hidden && sought.tags.size) {
+const showRail = open => {
+  rail.hidden = !open;
+  opener.setAttribute('aria-expanded', open);
+  if (!open && sought.tags.size) {
     sought.tags.clear();
     refilter(true);
   }
   countTags();
   layout();
+};
+// Where there is room, it stands until it is closed.
+const roomy = matchMedia('(min-width: 1200px)');
+const showByRoom = () => showRail(roomy.matches && remembered('velatura-words') !== 'closed');
+roomy.addEventListener('change', showByRoom);
+showByRoom();
+opener.addEventListener('click', () => {
+  if (roomy.matches) keepInMind('velatura-words', rail.hidden ? 'open' : 'closed');
+  showRail(rail.hidden);
 });
 rail.addEventListener('click', event => {
   const {tag} = event.target.closest('[data-tag]')?.dataset || {};

@@ -26,6 +26,7 @@ PICTURES_LEAD = _(
 )
 DROP = _("Drop pictures, a folder or a ZIP")
 CHOOSE_FILES, CHOOSE_FOLDER = _("Choose files"), _("Choose a folder")
+TOOLS_AND_HINTS = _("Tools and hints")
 FORMATS = _("JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP. Captions, masks and crops in files beside them are read too.")
 SAMPLES = _("Or try the sample pictures")
 SAMPLE_HINTS: Mapping[str, str] = {

@@ -21,6 +21,13 @@ const remembered = name => {
     return null; // storage may be forbidden
   }
 };
+const keepInMind = (name, value) => {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    /* it is then not remembered */
+  }
+};
 slider.value = remembered('velatura-tiles') ?? (innerWidth < 720 ? 0 : 2);
 const pitch = () => tall + BELOW + gap;
 const span = id => {
@@ -132,11 +139,7 @@ addEventListener('resize', layout);
 new ResizeObserver(layout).observe(list.parentElement);
 slider.addEventListener('input', () => {
   const top = shown[Math.max(0, Math.floor(-list.getBoundingClientRect().top / pitch()) * columns)];
-  try {
-    localStorage.setItem('velatura-tiles', slider.value);
-  } catch {
-    /* the size is then not remembered */
-  }
+  keepInMind('velatura-tiles', slider.value);
   layout();
   if (list.getBoundingClientRect().top < 0) reach(top);
 });

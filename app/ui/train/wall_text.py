@@ -84,6 +84,7 @@ SCRIPT = {
     "aspects": get_args(Aspect),
     "not_saved": _("Not saved yet. It is sent again when the server answers."),
     "most": _("The {count} most frequent are shown."),
+    "no_words": _("No caption has words yet."),
 }
 """Texts that the scripts fill in."""
 

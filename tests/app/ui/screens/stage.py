@@ -57,9 +57,16 @@ class Stage:
         page = self.page
         self.go()
         if page.evaluate("document.body.dataset.pictures") != "0":
+            self.unfold()
             self.press("Start fresh")
             page.wait_for_selector("body[data-pictures='0']")
         return self.out / ".studio" / "drafts" / page.evaluate("document.body.dataset.draft") / "draft.json"
+
+    def unfold(self, open: bool = True) -> None:
+        """Open or close the tools above the pictures, which are folded on phones."""
+        summary = self.page.locator(".toolbox > summary")
+        if summary.is_visible() and self.page.locator(".toolbox").evaluate("tools => tools.open") != open:
+            summary.click()
 
     def press(self, label: str, within: Any = None) -> None:
         """Press the button with this label."""

@@ -18,23 +18,31 @@ def pictures(stage: Stage) -> Iterator[str]:
     yield "train-empty"
     page.locator("[data-sample=photograph]").click()
     page.wait_for_selector("body[data-pictures='12']")
+    stage.unfold()
     page.get_by_label("Trigger word").fill("harbour style")
     page.wait_for_function(ALL_SENT)
+    stage.unfold(False)
     yield "train-pictures"
     stage.to_cards()
     yield "train-cards"
     page.get_by_role("button", name="Open picture 1", exact=True).focus()
     page.keyboard.press("Control+a")
     yield "train-selection"
+    page.locator(".crops > summary").click()
+    yield "train-selection-crop"
+    page.locator(".crops > summary").click()
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="Words", exact=True).click()
+    words = page.get_by_role("button", name="Words", exact=True)
+    if not page.locator("#wall-words").is_visible():
+        words.click()
     page.get_by_label("Filter by words or file name").fill("zebra")
     page.locator("#wall-words").wait_for()
     yield "train-none-found"
     page.get_by_label("Filter by words or file name").fill("")
-    page.get_by_role("button", name="Words", exact=True).click()
+    words.click()
     yield from editor(stage)
     page.evaluate("scrollTo(0, 0)")
+    stage.unfold()
     page.get_by_role("button", name="Find and replace").click()
     page.get_by_label("Find", exact=True).fill("s")
     page.wait_for_selector(".preview li")

@@ -70,19 +70,28 @@ def test_another_tab_shows_what_was_changed(page: Any, studio: Process, files: l
 
 
 def test_a_step_shares_its_edges(page: Any, files: list[Path]) -> None:
-    """The bar, the heading, the table and the foot; on a phone a picture is in the first window."""
+    """The bar, the heading, the table, the words and the foot; on a phone pictures are in the first window."""
     add(page, *files, count=5)
 
-    def edge(selector: str) -> int:
-        return round(page.locator(selector).first.bounding_box()["x"])
+    def edges(*selectors: str) -> tuple[set[int], set[int]]:
+        boxes = [page.locator(selector).first.bounding_box() for selector in selectors]
+        return {round(box["x"]) for box in boxes}, {round(box["x"] + box["width"]) for box in boxes}
 
+    words, table = page.get_by_role("region", name="Words"), ".cards"
     for size in ((1440, 900), (1920, 1080), (768, 1024)):
         page.set_viewport_size({"width": size[0], "height": size[1]})
-        parts = (".brand", "#step-pictures h1", "#trigger-word", ".pick-all", ".cards li", "#foot .count")
-        assert len({edge(part) for part in parts}) == 1, size
+        last = "#wall-words" if size[0] > 1200 else table
+        expect(words).to_be_visible(visible=last != table)
+        starts, _ = edges(".brand", "#step-pictures h1", "#trigger-word", ".pick-all", table, "#foot .count")
+        _, ends = edges("#zone .zone", "#tools", ".wall-bar .size", last, "#foot .go")
+        assert len(starts) == len(ends) == 1 and starts.pop() == size[0] - ends.pop(), size
     page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.get_by_label("Trigger word")).to_be_hidden()
     picture, foot = (page.locator(part).first.bounding_box() for part in (".cards li", "#foot .foot"))
-    assert foot["y"] - picture["y"] > 80
+    assert foot["y"] - picture["y"] > 300
+    page.get_by_text("Tools and hints").click()
+    expect(page.get_by_label("Trigger word")).to_be_visible()
+    expect(page.get_by_text("1 picture has no caption.")).to_be_visible()
     expect(page.get_by_text("Select all")).to_be_visible()
     expect(page.get_by_text("Size", exact=True)).to_be_visible()
 
@@ -275,7 +284,6 @@ def test_many_are_selected_and_changed_at_once(page: Any, files: list[Path], tmp
     expect(page.locator(".cards textarea").first).to_have_value("dawn, boat")
 
     # What is filtered is what "select all" selects.
-    page.get_by_role("button", name="Words", exact=True).click()
     page.get_by_role("region", name="Words").get_by_role("button", name="dawn 3").click()
     expect(page.get_by_text("3 of 5 shown")).to_be_visible()
     page.keyboard.press("Control+a")
