@@ -47,7 +47,7 @@ from app.ui.gradio_internals import (
     uvicorn_with,
     without_apps,
 )
-from app.ui.links.routes import link_routes
+from app.ui.links.routes import SCRIPTS, link_routes
 from app.ui.login.authenticator import Authenticator, check_given
 from app.ui.login.sender import USER
 from app.ui.manifest import manifest_route
@@ -171,7 +171,7 @@ def start(
     ours = [
         *HealthRoute(services.queue, lambda: dispatcher.last_pass).routes(),
         *MetricsRoute(services.queue, requests).routes(),
-        *AccountRoute(People(people), services.queue.store).routes(),
+        *AccountRoute(authenticator, People(people), services.queue.store).routes(),
     ]
     shares = _shares(services, uploads.path, most_kept, Received(people) if shared else None)
     with uvicorn_with(timeout_graceful_shutdown=LONGEST_STOP, **server_options(address.proxies)):
@@ -207,7 +207,7 @@ def _scripts_run(demo: gr.Blocks) -> dict[str, list[str]]:
 def _routes(demo: gr.Blocks, services: Services, uploads: Path) -> list[BaseRoute]:
     """The routes beside Gradio's."""
     return [
-        *asset_routes(bundles(_scripts_run(demo))),
+        *asset_routes(bundles(_scripts_run(demo) | SCRIPTS)),
         manifest_route(),
         *link_routes(RunLinks(services.queue)),
         upload_route(uploads),

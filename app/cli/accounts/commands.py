@@ -13,7 +13,8 @@ from app.cli.common.console import print_json, print_table, say
 from app.cli.common.options import Json, Out, is_alone, runs_folder
 from app.jobs.accounts.audit import AuditLog
 from app.jobs.accounts.limits import STORAGE, USUAL_WAITING, WAITING, Limits
-from app.jobs.permissions import ADMIN, MACHINE_OWNER
+from app.jobs.permissions import ADMIN, MACHINE_OWNER, MEMBER
+from app.studio.accounts.invitations import Invitations
 from app.units import readable_size
 
 GB = 10**9
@@ -47,6 +48,35 @@ def add(
     accounts.add_person(runs_folder(out), name)
     if admin:
         _set_role(runs_folder(out), name, ADMIN)
+
+
+@people_app.command(epilog="Example: velatura people invite bob --studio https://studio.example")
+def invite(
+    name: PersonName,
+    admin: Annotated[bool, typer.Option("--admin", help="Make them an admin.")] = False,
+    studio: Annotated[str, typer.Option(metavar="URL", help="Address of the studio, for a complete link.")] = "",
+    out: Out = None,
+) -> None:
+    """Print a link, this once, with which somebody chooses a password and gets an account; it works for 7 days."""
+    accounts.invite(runs_folder(out), name, ADMIN if admin else MEMBER, studio)
+
+
+@people_app.command(epilog="Example: velatura people withdraw bob")
+def withdraw(name: PersonName, out: Out = None) -> None:
+    """End an invitation that nobody has used."""
+    accounts.withdraw(runs_folder(out), name)
+
+
+@people_app.command(epilog="Example: velatura people invitations --json")
+def invitations(out: Out = None, json: Json = False) -> None:
+    """Show the open invitations, without their links."""
+    with accounts.people_of(runs_folder(out)) as people:
+        rows = [vars(invitation) for invitation in Invitations(people.database).all()]
+    if json:
+        print_json(rows)
+    else:
+        shown = [(row["name"], row["role"], f"{datetime.datetime.fromtimestamp(row['ends']):%Y-%m-%d}") for row in rows]
+        print_table(("name", "role", "until"), shown)
 
 
 @people_app.command(epilog="Example: velatura people remove ann")

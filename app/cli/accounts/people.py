@@ -13,7 +13,8 @@ from app.jobs.accounts.audit import AuditLog
 from app.jobs.accounts.limits import Limits
 from app.jobs.permissions import MACHINE_OWNER
 from app.studio.accounts.database import PeopleDatabase
-from app.studio.accounts.people import LEAST_PASSWORD, People, check_name, check_password, read_people
+from app.studio.accounts.invitations import DAYS, Invitations, link_of
+from app.studio.accounts.people import LEAST_PASSWORD, People, check_name, check_password, check_repeated, read_people
 from app.units import counted
 from trainers.errors import VelaturaError
 
@@ -67,6 +68,25 @@ def add_person(runs: Path, name: str) -> None:
     say(f"{name} can log in" if is_new else f"{name} has a new password and is logged out everywhere")
 
 
+def invite(runs: Path, name: str, role: str, studio: str) -> None:
+    """Print the link of a new invitation on standard output."""
+    with people_of(runs) as people:
+        invitation, secret = Invitations(people.database).make(name, role)
+    AuditLog(runs).note("invited", MACHINE_OWNER, invitation.name, role=role)
+    say(f"send this link to {invitation.name}; it works once, for {DAYS} days, and is shown only now")
+    if not studio:
+        say("put the address of the studio before it, or name that with --studio")
+    sys.stdout.write(f"{studio.rstrip('/')}/{link_of(secret)}\n")
+
+
+def withdraw(runs: Path, name: str) -> None:
+    """End an invitation."""
+    with people_of(runs) as people:
+        Invitations(people.database).withdraw(name)
+    AuditLog(runs).note("invitation_withdrawn", MACHINE_OWNER, name)
+    say(f"the invitation of {name} no longer works")
+
+
 def remove_person(runs: Path, name: str) -> None:
     """Remove an account, its logins, tokens and limits."""
     from app.jobs.store import Store
@@ -108,7 +128,6 @@ def ask_password(name: str) -> str:
         password = sys.stdin.readline().rstrip("\r\n")
     else:
         password = getpass.getpass(f"Password for {name} (at least {LEAST_PASSWORD} characters): ")
-        if getpass.getpass("Repeat the password: ") != password:
-            raise VelaturaError("the two passwords differ; nothing was changed")
+        check_repeated(password, getpass.getpass("Repeat the password: "))
     check_password(password)
     return password

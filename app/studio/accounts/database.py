@@ -1,4 +1,4 @@
-"""The SQLite file with accounts, logins and tokens: its tables and connections."""
+"""The SQLite file with accounts, logins, tokens and invitations: its tables and connections."""
 
 from __future__ import annotations
 
@@ -51,7 +51,15 @@ CREATE TABLE tokens (
 UPDATE people SET role = 'admin' WHERE name = (SELECT name FROM people ORDER BY added, name LIMIT 1)
 """
 """Version 1 had no admins; the first account becomes one."""
-MIGRATIONS = (FIRST, ROLES_AND_TOKENS)
+INVITATIONS = """
+CREATE TABLE invitations (
+    name TEXT PRIMARY KEY,
+    token BLOB NOT NULL UNIQUE,
+    role TEXT NOT NULL,
+    ends REAL NOT NULL
+) STRICT
+"""
+MIGRATIONS = (FIRST, ROLES_AND_TOKENS, INVITATIONS)
 """Steps from an empty file to the current version; a released one never changes."""
 VERSION = len(MIGRATIONS)
 

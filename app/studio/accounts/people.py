@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import time
 import unicodedata
 from collections.abc import Sequence
@@ -53,33 +54,36 @@ class People:
         hashed = str(hash_password(password))
         with self.database.change() as table:
             known = table.execute("SELECT 1 FROM people WHERE name = ?", (name,)).fetchone()
-            if role is None:
-                role = MEMBER if table.execute("SELECT 1 FROM people").fetchone() else ADMIN
-            table.execute(
-                "INSERT INTO people (name, password, role, added) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET password = excluded.password",
-                (name, hashed, role, time.time()),
-            )
-            table.execute("DELETE FROM sessions WHERE name = ?", (name,))
-            if known is None:  # sessions of a temporary account (`--auth`) of this name
-                table.execute("DELETE FROM tokens WHERE name = ?", (name,))
+            if known is None:
+                if role is None:
+                    role = MEMBER if table.execute("SELECT 1 FROM people").fetchone() else ADMIN
+                insert_person(table, name, hashed, role)
+            else:
+                _set_password(table, name, hashed)
         return known is None
+
+    def change_password(self, name: str, password: str) -> None:
+        """Set another password, which ends all logins. VelaturaError if it is invalid or there is no such account."""
+        check_password(password)
+        hashed = str(hash_password(password))
+        with self.database.change() as table:
+            if not _set_password(table, name, hashed):
+                raise no_account(name)
 
     def remove(self, name: str) -> None:
         """Remove a person, their logins and tokens. VelaturaError if there is no account of this name."""
         with self.database.change() as table:
             if not table.execute("DELETE FROM people WHERE name = ?", (name,)).rowcount:
-                raise VelaturaError("there is no account {name}", name=name)
+                raise no_account(name)
             table.execute("DELETE FROM sessions WHERE name = ?", (name,))
             table.execute("DELETE FROM tokens WHERE name = ?", (name,))
 
     def set_role(self, name: str, role: str, keep_one: bool = True) -> None:
         """Make a person an admin or a member; VelaturaError for the last admin with `keep_one`."""
-        if role not in (ADMIN, MEMBER):
-            raise VelaturaError("a role is admin or member, not {role!r:.40}", role=role)
+        check_role(role)
         with self.database.change() as table:
             if not table.execute("SELECT 1 FROM people WHERE name = ?", (name,)).fetchone():
-                raise VelaturaError("there is no account {name}", name=name)
+                raise no_account(name)
             table.execute("UPDATE people SET role = ? WHERE name = ?", (role, name))
             if keep_one and not table.execute("SELECT 1 FROM people WHERE role = ?", (ADMIN,)).fetchone():
                 raise VelaturaError("{name} is the only admin; make somebody else an admin first", name=name)
@@ -95,6 +99,25 @@ class People:
         with self.database.look() as table:
             rows = table.execute("SELECT name, password, role, added FROM people ORDER BY name").fetchall()
         return [_person(*row) for row in rows]
+
+
+def insert_person(table: sqlite3.Connection, name: str, hashed: str, role: str) -> None:
+    """Add a person's row within a transaction; nothing of a temporary account (`--auth`) of this name is theirs."""
+    row = (name, hashed, role, time.time())
+    table.execute("INSERT INTO people (name, password, role, added) VALUES (?, ?, ?, ?)", row)
+    for kept in ("sessions", "tokens", "invitations"):
+        table.execute(f"DELETE FROM {kept} WHERE name = ?", (name,))
+
+
+def _set_password(table: sqlite3.Connection, name: str, hashed: str) -> bool:
+    changed = table.execute("UPDATE people SET password = ? WHERE name = ?", (hashed, name)).rowcount
+    table.execute("DELETE FROM sessions WHERE name = ?", (name,))
+    return changed > 0
+
+
+def no_account(name: str) -> VelaturaError:
+    """The error for a name that no account has."""
+    return VelaturaError("there is no account {name}", name=name)
 
 
 def _person(name: str, password: str, role: str, added: float) -> Person:
@@ -150,6 +173,18 @@ def check_password(password: str, least: int = LEAST_PASSWORD) -> None:
             most_password=MOST_PASSWORD,
             count=len(password),
         )
+
+
+def check_role(role: str) -> None:
+    """Raise VelaturaError if there is no such role."""
+    if role not in (ADMIN, MEMBER):
+        raise VelaturaError("a role is admin or member, not {role!r:.40}", role=role)
+
+
+def check_repeated(password: str, again: str) -> None:
+    """Raise VelaturaError if a password that was typed twice differs."""
+    if password != again:
+        raise VelaturaError("the two passwords differ; nothing was changed")
 
 
 def read_people(pairs: Sequence[str], file: Path | None) -> dict[str, str]:

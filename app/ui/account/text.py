@@ -5,7 +5,13 @@ from __future__ import annotations
 from trainers.messages import Message as _
 
 TITLE = _("Account")
-BACK = _("Back to the studio")
+PASSWORD, CURRENT = _("Password"), _("Current password")
+PASSWORD_LEAD = _("At least {least} characters. A new password logs you out everywhere else.")
+CHANGE_PASSWORD, PASSWORD_CHANGED = _("Change password"), _("Your password was changed. You are logged out elsewhere.")
+NEW_PASSWORD, REPEAT_PASSWORD = _("New password"), _("Repeat it")
+WRONG_CURRENT = _("The current password is wrong, so nothing was changed.")
+BROWSER, BROWSER_LEAD = _("Language and theme"), _("They apply at once, in this browser.")
+THEME, THEMES = _("Theme"), {"": _("As the system"), "light": _("Light"), "dark": _("Dark")}
 YOU = _("You are logged in as {name} ({role}).")
 ROLES = {"admin": _("admin"), "member": _("member")}
 TOKENS = _("Tokens for programs")
@@ -21,16 +27,31 @@ REVOKED = _("The token “{name}” no longer works.")
 FOR_METRICS = _("only reads /metrics")
 USED, NEVER_USED = _("used {day}"), _("never used")
 ENDS = _("ends {day}")
-PEOPLE = _("People")
+PEOPLE, PERSON = _("People"), _("Name")
+ADD, ADD_LEAD = _("Add a person"), _("They choose their own password behind a link that works once.")
+INVITE = _("Make an invitation link")
+INVITED = _("Send this link to {name}. It works once, for {days} days, and is not shown again.")
+LINK, COPY, COPIED = _("Invitation link"), _("Copy"), _("Copied")
+OPEN_INVITATIONS, UNTIL = _("Open invitations"), _("{role}, until {day}")
+WELCOME = _("Welcome")
+YOU_ARE_INVITED = _("You were invited to this studio as {name}. Choose a password of at least {least} characters.")
+NOT_INVITED = _(
+    "This invitation does not work: it was used or withdrawn, or it is more than a week old. Ask whoever sent it for a "
+    "new link."
+)
+OPEN_STUDIO = _("Open the studio")
+WITHDRAW, WITHDRAW_IT = _("Withdraw"), _("Withdraw the invitation of {name}")
+WITHDRAWN = _("The invitation of {name} no longer works.")
 PEOPLE_LEAD = _(
     "An admin may change everybody's runs and styles. Empty: the default for everybody, which for storage is what the "
-    "studio was started with."
+    "studio was started with. The command “velatura people remove NAME” removes an account."
 )
+NO_ADMIN_LEFT = _("Somebody must stay an admin, so nothing was changed.")
 EVERYBODY = _("Everybody")
 ROLE, WAITING, STORAGE = _("Role"), _("Max. queued runs"), _("Storage in GB")
 ROLE_OF, WAITING_OF = _("Role of {name}"), _("Max. queued runs of {name}")
 STORAGE_OF = _("Storage of {name} in GB")
-SAVE, SAVE_IT, SAVED = _("Save"), _("Save {name}"), _("Saved.")
+SAVE, SAVED = _("Save"), _("Saved.")
 OTHERS = _("Tokens of others")
 LOG, LOG_LEAD = _("Audit log"), _("The newest entries. The command “velatura audit” shows more.")
 TIME, WHO, WHAT, ABOUT, DETAILS = _("Time (UTC)"), _("Who"), _("Action"), _("About"), _("Details")

@@ -1,33 +1,15 @@
 // The bar of every page. Gradio gives all pages of an app the same title, and follows the system's theme.
 document.title = props.page;
-const root = document.documentElement,
-  body = document.body;
+const {body} = document;
 const obey = () => body.classList.toggle('dark', root.dataset.theme === 'dark');
 obey();
-new MutationObserver(() => body.classList.contains('dark') !== (root.dataset.theme === 'dark') && obey()).observe(
-  body,
-  {attributes: true, attributeFilter: ['class']},
-);
-element.querySelector('.theme').addEventListener('click', () => {
-  root.dataset.theme = root.dataset.theme === 'dark' ? 'light' : 'dark';
-  obey();
-  try {
-    localStorage.setItem('velatura-theme', root.dataset.theme);
-  } catch {
-    /* private windows have no storage */
-  }
-});
-// The server answers in this cookie's language; typed text survives as in any reload.
-const language = element.querySelector('.language select');
+const watcher = new MutationObserver(obey);
+watcher.observe(body, {attributeFilter: ['class']});
+watcher.observe(root, {attributeFilter: ['data-theme']});
 // Gradio reports the browser's language there.
 const sayLanguage = () => root.lang !== language.value && (root.lang = language.value);
-new MutationObserver(sayLanguage).observe(root, {attributes: true, attributeFilter: ['lang']});
+new MutationObserver(sayLanguage).observe(root, {attributeFilter: ['lang']});
 sayLanguage();
-language.addEventListener('change', () => {
-  const home = new URL('.', document.baseURI).pathname;
-  document.cookie = `${language.dataset.cookie}=${language.value}; path=${home}; max-age=31536000; samesite=lax`;
-  location.reload();
-});
 // Shows the activity of the computer and starts a refresh at each new version.
 const busy = element.querySelector('.busy'),
   user = window.gradio_config?.username;
@@ -69,15 +51,3 @@ if (user) {
     if (event.persisted) location.reload();
   });
 }
-// The target of "skip to content", and the first element read by screen readers.
-const main = document.querySelector('main') || document.querySelector('.main');
-if (main) main.id ||= 'content';
-element.querySelector('.skip').addEventListener('click', event => {
-  event.preventDefault();
-  const first = [...document.querySelectorAll('h1')].find(one => one.offsetParent);
-  if (first) {
-    first.tabIndex = -1;
-    first.focus();
-    first.scrollIntoView({block: 'center'});
-  }
-});

@@ -52,9 +52,9 @@ def build_shell(here: str, queue: StudioQueue, under: str = "") -> None:
         "",
         (
             *("components/now.js", "components/offline.js", "components/announce.js"),
-            *("components/light_dismiss.js", "components/shell.js"),
+            *("components/light_dismiss.js", "components/bar.js", "components/shell.js"),
         ),
-        AtRequest(render, "components/shell.html", here=under or here, pages=PAGES),
+        AtRequest(render, "components/shell.html", here=under or here, pages=PAGES, user=None),
         elem_id="shell",
         page=AtRequest(lambda: f"{translate(title)} · {words.PRODUCT}"),
         words=words.SHELL,

@@ -20,7 +20,7 @@ NOTHING_HERE = _("There is nothing here")
 NOTHING_HERE_LEAD = _("The address is wrong or incomplete, or what was here was deleted.")
 TO_TRAIN = _("Go to Train")
 NO_JSON = _("The request is not valid JSON, or is nested too deeply.")
-FORM_TOO_LARGE = _("This form may hold at most 8 KB of text. Shorten it.")
+FORM_TOO_LARGE = _("This form may hold at most {size} of text. Shorten it.")
 TOO_LARGE = _("An upload may hold at most 200 MB. Send it in parts.")
 TOO_MANY_STREAMS = _("Too many of your pages are open. Close some of them.")
 TOO_MANY_CALLS = _("Too many of your calls are waiting. Send more once some have been answered.")
@@ -122,6 +122,9 @@ USE_IN = {
 }
 LEAVES_OUT = _("{program} leaves out {what}.")
 
+# A run behind its read-only link
+NO_PICTURES = _("This run has no pictures.")
+
 # A picture over the whole page
 ACTUAL_SIZE, FIT = "100 %", _("Fit")
 
@@ -160,6 +163,11 @@ def foreign(address: str) -> Message:
 def too_many_wrong_tokens(wait: float) -> Message:
     """The error after many wrong tokens."""
     return _("Too many wrong tokens. Try again in {time}.", time=_time(wait))
+
+
+def too_many_wrong_links(wait: float) -> Message:
+    """The error after many wrong invitations."""
+    return _("Too many wrong links. Try again in {time}.", time=_time(wait))
 
 
 def too_many_wrong(wait: float) -> Message:

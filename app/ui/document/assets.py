@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -27,11 +27,21 @@ SHEET, BARE_SHEET = "studio.css", "bare.css"
 """The sheet of all pages, and that of documents without Gradio."""
 DOCUMENT_SHEETS = ("document/fonts.css", "document/tokens.css", "document/document.css")
 """Sheets with rules for `html` and keyframes, which have no effect in the other sheets, as those are nested."""
-BARE_SHEETS = ("document/bare.css", "links/links.css", "account/account.css")
+RESET_SHEET = "document/reset.css"
+COMMON_SHEETS = ("components/base.css", "components/shell.css", "components/fields.css")
+BARE_SHEETS = (
+    *COMMON_SHEETS,
+    "components/dialogs.css",
+    "components/notices.css",
+    "components/heads.css",
+    "runs/run.css",
+    "document/bare.css",
+    "account/account.css",
+    "links/links.css",
+)
+"""The sheets of documents without Gradio, after `document/reset.css`, which stands in for Gradio's own rules."""
 PAGE_SHEETS = (
-    "components/base.css",
-    "components/shell.css",
-    "components/fields.css",
+    *COMMON_SHEETS,
     "components/folds.css",
     "components/menus.css",
     "components/dialogs.css",
@@ -106,9 +116,9 @@ def join_scripts(lines: Iterable[str]) -> str:
     return str(jsmin(f"const studio = {{\n{''.join(functions)}}};\n"))
 
 
-def join_sheets() -> str:
-    """The minified sheet of all pages."""
-    sheets = f"{read_scripts(*DOCUMENT_SHEETS)}{STRONGER} {{\n{read_scripts(*PAGE_SHEETS)}}}\n"
+def join_sheets(document: Sequence[str] = DOCUMENT_SHEETS, nested: Sequence[str] = PAGE_SHEETS) -> str:
+    """A minified sheet, by default that of all pages."""
+    sheets = f"{read_scripts(*document)}{STRONGER} {{\n{read_scripts(*nested)}}}\n"
     return re.sub(r"\n\s+", "\n", re.sub(r"/\*.*?\*/", "", sheets, flags=re.DOTALL))
 
 
@@ -117,7 +127,7 @@ def bundles(pages: Mapping[str, Iterable[str]]) -> dict[str, str]:
     return {
         **{script_of(page): join_scripts(lines) for page, lines in pages.items()},
         SHEET: join_sheets(),
-        BARE_SHEET: read_scripts(*DOCUMENT_SHEETS[:2], *BARE_SHEETS),
+        BARE_SHEET: join_sheets((*DOCUMENT_SHEETS, RESET_SHEET), BARE_SHEETS),
     }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -11,30 +12,25 @@ from starlette.routing import BaseRoute, Route
 
 from app.jobs.states import ENDED, State
 from app.jobs.view import View
-from app.studio.runs import samples
-from app.studio.runs.chosen import chosen_samples, starred_step
+from app.language import translated
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import share
 from app.ui.components.runs import run_view
 from app.ui.components.runs import text as words
-from app.ui.document.assets import IMMUTABLE
+from app.ui.document.assets import IMMUTABLE, run_scripts, script_of
 from app.ui.document.templates import render
-from app.ui.links import text
 from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.not_found import not_found_page
 from app.ui.middleware.routes import SHARED
+from app.ui.runs import sheet_view
 
+SCRIPT = "shared"
+"""Name of the page's script, which draws the sheet of samples as the run's page does."""
+SCRIPTS = {SCRIPT: [run_scripts(*sheet_view.SCRIPTS)]}
+PICTURE = re.compile(r"(?:small|whole)-\d{6,}f?-\d{2,}-[0-9a-f]+\.webp")
+"""Name of a sample in a run's public folder, which holds its downloads, too."""
 HIDDEN = {"x-robots-tag": "noindex, nofollow", "referrer-policy": "no-referrer"}
 """Keeps the page out of search engines, and its address from other sites."""
-
-
-@dataclass(frozen=True)
-class SharedRow:
-    """A prompt with its pictures before and after training; None where none was drawn."""
-
-    prompt: str
-    before: str | None
-    after: str | None
 
 
 @dataclass(frozen=True)
@@ -44,74 +40,56 @@ class SharedRun:
     token: str
     name: str
     kind: str
-    state: str
+    state: State
     line: str
     done: float
     ended: bool
     facts: tuple[str, ...]
-    after: str
-    """Title of the pictures after training: the newest, or the chosen step."""
-    rows: tuple[SharedRow, ...]
+    sheet: str
+    """The pictures as `sheet.js` reads them; "" without any."""
 
 
 def link_routes(links: RunLinks) -> list[BaseRoute]:
     """The routes of the page and its pictures."""
 
-    def page(request: Request) -> Response:
+    def answer(request: Request) -> Response:
         view = links.find(request.path_params["token"])
         if view is None:
             return PageResponse(not_found_page(request.url.path), 404)
         shared = read_shared(links, view, request.path_params["token"])
-        answer = PageResponse(render("links/run.html", base="../", run=shared))
-        answer.headers.update(HIDDEN)
-        return answer
+        frame, named = render("runs/sheet.html", guest=True), script_of(SCRIPT)
+        page = render("links/run.html", base="../", run=shared, frame=frame, words=_words(), script_name=named)
+        response = PageResponse(page)
+        response.headers.update(HIDDEN)
+        return response
 
     def picture(request: Request) -> Response:
-        view = links.find(request.path_params["token"])
-        file = _pictures(links, view).get(request.path_params["name"]) if view is not None else None
-        if file is None:
+        view, name = links.find(request.path_params["token"]), request.path_params["name"]
+        if view is None or not PICTURE.fullmatch(name):
             return Response(status_code=404)
-        return FileResponse(file, headers={"cache-control": IMMUTABLE})
+        file = links.queue.public(view) / name
+        return FileResponse(file, headers={"cache-control": IMMUTABLE}) if file.is_file() else Response(status_code=404)
 
-    return [Route(f"{SHARED}{{token}}", page), Route(f"{SHARED}{{token}}/{{name}}", picture)]
+    return [Route(f"{SHARED}{{token}}", answer), Route(f"{SHARED}{{token}}/{{name}}", picture)]
 
 
 def read_shared(links: RunLinks, view: View, token: str) -> SharedRun:
     """The run behind a link."""
-    starred = starred_step(view.job.folder)
+    folder = f"{SHARED[1:]}{token}/"
     line = "" if view.state in (State.FAILED, *run_view.TOLD_BY_FACTS) else words.line(view)
     return SharedRun(
         token,
         view.job.name,
         run_view.kind(view, None),
-        words.STATES[view.state],
+        view.state,
         line,
         share(view),
         view.state in ENDED,
         run_view.progress_facts(view),
-        text.NEWEST if starred is None else text.KEPT.format(step=starred),
-        tuple(_rows(links, view)),
+        sheet_view.read_sheet(view, links.queue.public(view), None, folder=folder),
     )
 
 
-def _rows(links: RunLinks, view: View) -> list[SharedRow]:
-    steps = samples.find_steps(view)
-    before = dict(steps[0].samples) if steps and steps[0].step == 0 else {}
-    is_starred = starred_step(view.job.folder) is not None
-    drawn = chosen_samples(view) if is_starred else samples.newest_of_each(view)
-    after = {sample.row: sample for sample in drawn if sample.step > 0 or sample.file}
-    prompts = samples.prompts_of(view, max([*after, *before], default=-1) + 1)
-    public = links.queue.public(view)
-
-    def name(sample: samples.Sample | None) -> str | None:
-        return samples.put_sample(sample, public, False).name if sample is not None else None
-
-    rows = [SharedRow(prompt, name(before.get(row)), name(after.get(row))) for row, prompt in enumerate(prompts)]
-    return [row for row in rows if row.after] or rows  # some steps were drawn with some of the prompts
-
-
-def _pictures(links: RunLinks, view: View) -> dict[str, Path]:
-    """The files of the page's pictures by name."""
-    public = links.queue.public(view)
-    names = {name for row in _rows(links, view) for name in (row.before, row.after) if name}
-    return {name: public / name for name in names}
+def _words() -> str:
+    """The words of its script for guests, who see neither other runs nor what a run gives."""
+    return json.dumps(translated(sheet_view.sheet_words() | {"another": "", "gives": "", "givesUnless": ""}))

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 
 from app.jobs.permissions import MEMBER
 from app.studio.accounts.attempts import Attempts
+from app.studio.accounts.invitations import Invitation, Invitations
 from app.studio.accounts.passwords import hash_of_nothing, hash_password
-from app.studio.accounts.people import MOST_NAME, MOST_PASSWORD, People, Person
+from app.studio.accounts.people import MOST_NAME, MOST_PASSWORD, People, Person, check_password
 from app.studio.accounts.sessions import Sessions
 from app.studio.accounts.tokens import Token, Tokens
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
+
+GIVEN = _("this password is set where the studio is started, so it cannot be changed here; ask whoever runs the studio")
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Authenticator:
         tokens: Tokens | None = None,
     ) -> None:
         self._people, self._sessions, self._secret = people, sessions, secret
-        self._tokens = tokens or Tokens(people.database)
+        self._tokens, self.invitations = tokens or Tokens(people.database), Invitations(people.database)
         self._wrong_tokens = Attempts()
         self._given = dict(given or {})
         self._hashed: dict[str, Person] = {}
@@ -73,7 +77,32 @@ class Authenticator:
                 self._attempts.note_wrong(name, address, known, proxy)
                 return None
             self._attempts.note_right(name, address, known)
-        return Login(self._sessions.open(person), self._sign(person, secrets.token_urlsafe(16)))
+        return self._open(person)
+
+    def change_password(self, name: str, current: str, new: str, *client: str) -> Login | None:
+        """Set another password, which ends the person's logins, and log them in again; None as for `log_in`.
+
+        `client` is the rest of what `log_in` takes. VelaturaError if the new password is invalid, or if the account
+        is temporary.
+        """
+        if name in self._given:
+            raise VelaturaError(GIVEN)
+        check_password(new)
+        if self.log_in(name, current, *client) is None:
+            return None
+        self._people.change_password(name, new)
+        person = self._people.find(name)
+        return self._open(person) if person is not None else None
+
+    def accept(self, secret: str, password: str) -> tuple[Invitation, Login] | None:
+        """Add an invited person and log them in; None if the invitation is not open. VelaturaError as `Invitations`."""
+        invitation = self.invitations.accept(secret, password)
+        person = self._people.find(invitation.name) if invitation is not None else None
+        return (invitation, self._open(person)) if invitation is not None and person is not None else None
+
+    def is_given(self, name: str) -> bool:
+        """Whether this account is from the command line or a file."""
+        return name in self._given
 
     def name_of(self, token: str) -> str | None:
         """The name of a login's person; None if it is invalid, expired, or older than the password."""
@@ -99,9 +128,9 @@ class Authenticator:
         return token if token is not None and self._person(token.owner) is not None else None
 
     def note_wrong_token(self, address: str) -> float:
-        """Count a wrong token; returns seconds to wait if this address has sent many, else 0.
+        """Count a wrong token or invitation; returns seconds to wait if this address has sent many, else 0.
 
-        Valid tokens never wait: they are too long to guess.
+        Valid ones never wait: they are too long to guess.
         """
         wait = self._wrong_tokens.wait("", address)
         if not wait:
@@ -111,6 +140,9 @@ class Authenticator:
     def log_out(self, token: str) -> None:
         """End a login on the server."""
         self._sessions.close(token)
+
+    def _open(self, person: Person) -> Login:
+        return Login(self._sessions.open(person), self._sign(person, secrets.token_urlsafe(16)))
 
     def _person(self, name: str) -> Person | None:
         password = self._given.get(name)

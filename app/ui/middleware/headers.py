@@ -11,7 +11,7 @@ from app.ui.components import text
 from app.ui.document.assets import IMMUTABLE
 from app.ui.document.document import is_html
 from app.ui.gradio_internals import FILE
-from app.ui.middleware.routes import ACCOUNT, SHARED, is_page
+from app.ui.middleware.routes import FORMS, SHARED, is_page
 
 POLICY = "content-security-policy"
 # Gradio compiles templates, hence unsafe-eval; nothing can be loaded from or sent to other sites.
@@ -72,7 +72,7 @@ class PolicyMiddleware:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 page = (is_page(scope["path"]) or scope["path"].startswith(SHARED)) and is_html(message)
-                headers[POLICY] = PAGE_POLICY if page or scope["path"] == ACCOUNT else SANDBOX
+                headers[POLICY] = PAGE_POLICY if page or scope["path"] in FORMS else SANDBOX
                 if page:
                     headers["cache-control"] = "no-cache"
                 elif scope["path"].startswith(FILE) and message["status"] < 400:

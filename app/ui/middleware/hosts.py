@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.ui.components import text
 from app.ui.middleware.refusals import refusal
-from app.ui.middleware.routes import is_page
+from app.ui.middleware.routes import is_linked
 from trainers.errors import VelaturaError
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -53,7 +53,7 @@ def is_from_here(scope: Scope) -> bool:
     if site in ("same-origin", "none") and (origin is None or _host_of(origin) == headers.get("host")):
         return True
     follows_link = origin is None and headers.get("sec-fetch-mode") == "navigate"
-    return follows_link and scope["method"] in SAFE_METHODS and is_page(scope["path"])
+    return follows_link and scope["method"] in SAFE_METHODS and is_linked(scope["path"])
 
 
 def _host_of(origin: str) -> str | None:

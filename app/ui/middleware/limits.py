@@ -19,13 +19,13 @@ from app.ui.components import text
 from app.ui.gradio_internals import API
 from app.ui.login.sender import USER, address_of
 from app.ui.middleware.refusals import refusal
-from app.ui.middleware.routes import FORMS
+from app.ui.middleware.routes import ACCOUNT, FORMS
 from app.units import readable_size
 
 LARGEST_UPLOAD = 220 * 2**20
 LARGEST_OTHER = 4 * 2**20
-LARGEST_FORM = 8 * 2**10
-"""Maximum bytes of a form, which is parsed in the event loop, in `/login` without a login."""
+LARGEST_FORM, LARGEST_ACCOUNT_FORM = 8_000, 64_000
+"""Maximum bytes of a form, which is parsed in the event loop, in `/login` without a login; the one with all people."""
 LOOK_EVERY = 4 * 2**20
 """Bytes of an upload between checks of the disk, which other programs may fill."""
 
@@ -62,11 +62,13 @@ class SizeMiddleware:
             await self.app(scope, receive, send)
             return
         is_form = scope["path"] in FORMS
-        limit = LARGEST_FORM if is_form else LARGEST_UPLOAD if is_upload(scope) else LARGEST_OTHER
+        form = LARGEST_ACCOUNT_FORM if scope["path"] == ACCOUNT else LARGEST_FORM
+        limit = form if is_form else LARGEST_UPLOAD if is_upload(scope) else LARGEST_OTHER
 
         async def check(expected: int) -> None:
             if expected > limit:
-                raise TooMuchError(413, text.FORM_TOO_LARGE if is_form else text.TOO_LARGE)
+                too_large = text.FORM_TOO_LARGE.format(size=readable_size(limit))
+                raise TooMuchError(413, too_large if is_form else text.TOO_LARGE)
 
         with suppress(ClientDisconnect):  # nobody would read a response
             await checked(self.app, check, Incoming(length_of(scope)), scope, receive, send)

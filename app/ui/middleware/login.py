@@ -20,19 +20,22 @@ from app.studio.accounts.tokens import METRICS
 from app.ui.components import text as words
 from app.ui.document.document import bare_page
 from app.ui.gradio_internals import API
-from app.ui.login.authenticator import Authenticator
+from app.ui.login.authenticator import Authenticator, Login
 from app.ui.login.sender import FORWARDED_FOR, ROLE, TOKEN, USER, address_of, cookies_of
 from app.ui.manifest import MANIFEST
 from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.not_found import is_visit
 from app.ui.middleware.refusals import NO_STORE, refusal
-from app.ui.middleware.routes import LOOK, SHARED
+from app.ui.middleware.routes import INVITATION, LOOK, SHARED
 from app.ui.middleware.visitor import YEAR, cookie
 
 LONGEST_PAUSE = 2.0
 """Maximum seconds that the server delays a login after wrong passwords; longer waits are refused."""
 LOGIN, DEVICE = "velatura-login", "velatura-device"
-FOR_EVERYBODY = (f"{LOOK}/", SHARED, "/health", MANIFEST, "/favicon.ico", "/robots.txt", f"{API}/startup-events")
+FOR_EVERYBODY = (
+    *(f"{LOOK}/", SHARED, INVITATION, MANIFEST, f"{API}/startup-events"),
+    *("/health", "/favicon.ico", "/robots.txt"),
+)
 """Path prefixes without a login; browsers request the manifest without cookies."""
 
 
@@ -88,9 +91,7 @@ class LoginMiddleware:
         success = JSONResponse({"success": True}, headers=NO_STORE)
         if self.authenticator.open:
             return success  # a client that logs in although nobody has to
-        peer = address_of(request.scope)
-        forwarded = request.scope.get(FORWARDED_FOR, "")
-        who = plain_name(name), forwarded or peer, request.cookies.get(DEVICE, ""), peer if forwarded else ""
+        peer, who = address_of(request.scope), (plain_name(name), *client_of(request.scope))
         if (wait := self.authenticator.wait(*who)) and wait <= LONGEST_PAUSE:  # a second try after a typo is no attack
             await anyio.sleep(wait)
             wait = self.authenticator.wait(*who)
@@ -106,9 +107,7 @@ class LoginMiddleware:
             self.audit.note("login_failed", known, address=peer)
             return refusal(request.scope, 400, words.WRONG_PASSWORD)
         self.audit.note("login", known)
-        success.headers.append("set-cookie", cookie(request.scope, LOGIN, login.token, LOGIN_LASTS))
-        success.headers.append("set-cookie", cookie(request.scope, DEVICE, login.device, YEAR))
-        return success
+        return with_login(success, request.scope, login)
 
     def _log_out(self, scope: Scope) -> Response:
         """End the login; a link shows a confirmation first, since it may come from another site."""
@@ -121,6 +120,19 @@ class LoginMiddleware:
         answer = RedirectResponse("./", 303, NO_STORE)
         answer.headers.append("set-cookie", cookie(scope, LOGIN, "", 0))
         return answer
+
+
+def client_of(scope: Scope) -> tuple[str, str, str]:
+    """The address, device and untrusted proxy of a client, by which wrong passwords are counted."""
+    peer, forwarded = address_of(scope), str(scope.get(FORWARDED_FOR, ""))
+    return forwarded or peer, cookies_of(scope).get(DEVICE, ""), peer if forwarded else ""
+
+
+def with_login(response: Response, scope: Scope, login: Login) -> Response:
+    """A response with the cookies of a new login."""
+    response.headers.append("set-cookie", cookie(scope, LOGIN, login.token, LOGIN_LASTS))
+    response.headers.append("set-cookie", cookie(scope, DEVICE, login.device, YEAR))
+    return response
 
 
 def bearer_of(scope: Scope) -> str:

@@ -20,8 +20,8 @@ from app.ui.monitoring.measure import ROUTE
 from app.ui.pages import PAGES
 
 LOOK = f"/{assets.LOOK}"
-ACCOUNT = "/account"
-FORMS = ("/login", "/logout", ACCOUNT)
+ACCOUNT, INVITATION = "/account", "/invitation"
+FORMS = ("/login", "/logout", ACCOUNT, INVITATION)
 """Paths of the forms of the studio's documents."""
 SHARED = "/shared/"
 """Path prefix of read-only links."""
@@ -43,6 +43,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
     "/login": ("POST",),
     "/logout": ("GET", "POST"),
     ACCOUNT: ("GET", "HEAD", "POST"),
+    INVITATION: ("GET", "HEAD", "POST"),
     # Parts of pages
     "/assets/{path:path}": READ,
     "/static/{path:path}": READ,
@@ -110,3 +111,8 @@ class RoutesMiddleware:
 def is_page(path: str, pages: Iterable[str] = ADDRESSES) -> bool:
     """Whether a path is a page of the studio."""
     return path in pages
+
+
+def is_linked(path: str) -> bool:
+    """Whether a link elsewhere, such as in a mail, may lead to this path."""
+    return is_page(path) or path == INVITATION or (path.startswith(SHARED) and path.count("/") == SHARED.count("/"))

@@ -91,8 +91,8 @@ class RunPage:
             self.acts = merged_part("components/menus.js", "runs/settle.js", elem_id="run-acts")
         self.sheet = scripted_part(
             "",
-            ("components/stale_guard.js", "components/lightbox.js", "runs/axis.js", "runs/sheet.js", "runs/strip.js"),
-            AtRequest(render, "runs/sheet.html"),
+            sheet_view.SCRIPTS,
+            AtRequest(render, "runs/sheet.html", guest=False),
             elem_id="run-sheet",
             words=sheet_view.sheet_words(),
             star=str(ICONS["star"]),

@@ -61,7 +61,10 @@ const fill = (list, options) => {
 let picked = false; // whether the user chose the comparison
 const drawPicture = cell => {
   const known = drawn();
-  fill(which, [...known.map(each => [String(each.step), titleOf(each)]), [ANOTHER, words.another]]);
+  fill(which, [
+    ...known.map(each => [String(each.step), titleOf(each)]),
+    ...(words.another ? [[ANOTHER, words.another]] : []), // not for guests
+  ]);
   if (!picked && known.length) which.value = String(known[0].step);
   const left = which.value !== ANOTHER && known.find(each => String(each.step) === which.value),
     before = other || (left && left !== cell ? address(left, row, 'whole') : '');
@@ -177,6 +180,7 @@ const draw = () => {
   const cell = current();
   section.classList.toggle('waiting', !data.cells.length);
   section.style.setProperty('--ratio', data.ratio);
+  section.style.setProperty('--natural', `${data.width}px`);
   $('.none').hidden = Boolean(data.cells.length);
   $('.told').textContent = '';
   drawPicture(cell);

@@ -32,10 +32,16 @@ from app.ui.runs import text as words
 from app.ui.runs.graph_view import planned_steps, planned_total
 from trainers.runs.run import Run
 
+SCRIPTS = (
+    *("components/stale_guard.js", "components/lightbox.js"),
+    *("runs/axis.js", "runs/sheet.js", "runs/strip.js"),
+)
 MOST_RUNS = 50
 """Maximum number of runs offered for comparison."""
 MOST_PROMPTS = 200
 LONG_TITLE = 200
+UNKNOWN = (512, 512)
+"""The size of a picture that cannot be read."""
 
 
 def sheet_words() -> dict[str, str]:
@@ -62,10 +68,11 @@ def sheet_words() -> dict[str, str]:
     }
 
 
-def read_sheet(view: View, public: Path, actor: Actor, identifier: str = "") -> str:
-    """The contact sheet of a run for `actor`; "" if the run has no picture and will have none.
+def read_sheet(view: View, public: Path, actor: Actor | None, identifier: str = "", folder: str | None = None) -> str:
+    """The contact sheet of a run for `actor`, None for a guest; "" if the run has no picture and will have none.
 
-    `identifier` is the id of its style in the library, or "".
+    `identifier` is the id of its style in the library, or "". `folder` is the address of its pictures, by default the
+    one at which people with a login find the public folder.
     """
     steps = find_steps(view)
     going = view.state not in ENDED
@@ -79,14 +86,16 @@ def read_sheet(view: View, public: Path, actor: Actor, identifier: str = "") -> 
     exported = chosen.final_step(view)
     gives = starred if starred is not None else exported if final else max(kept, default=None)
     rows = max([row for step in steps for row in step.samples], default=-1) + 1
+    width, height = _size(steps)
     return json.dumps(
         {
             "name": view.job.name,
             "steps": max(axis_end(view) or total, steps[-1].step if steps else 0),
             "going": going,
-            "ratio": _ratio(steps),
+            "ratio": round(min(4.0, max(0.25, width / height)), 3),
+            "width": width,
             "prompts": translated(prompts_of(view, rows)) if rows else _planned_prompts(run),
-            "folder": f"{file_address(public)}/",
+            "folder": f"{file_address(public)}/" if folder is None else folder,
             "cells": [_cell(step, rows, public, step.step in kept or step.step == exported) for step in steps],
             "planned": _planned(run, total, steps[-1].step if steps else -1) if going else [],
             "gives": gives if style is not None else None,
@@ -94,7 +103,7 @@ def read_sheet(view: View, public: Path, actor: Actor, identifier: str = "") -> 
             "final": final,
             "left": [] if going else _never_drawn(view, run, rows),
             "draw": identifier and f"playground?style={identifier}{'&compare=step' if len(kept) > 1 else ''}",
-            "may": actor.may_change(view.job.owner),
+            "may": actor is not None and actor.may_change(view.job.owner),
         }
     )
 
@@ -126,26 +135,26 @@ def _cell(step: SampledStep, rows: int, public: Path, kept: bool) -> dict[str, A
     }
 
 
-def _ratio(steps: Sequence[SampledStep]) -> float:
-    """Aspect ratio of the pictures, width by height, for which the page leaves room."""
+def _size(steps: Sequence[SampledStep]) -> tuple[int, int]:
+    """Width and height of the pictures, for which the page leaves room."""
     first = next((sample for step in steps for sample in step.samples.values()), None)
     if first is None:
-        return 1.0
+        return UNKNOWN
     try:
         seen = first.path.stat()
     except OSError:
-        return 1.0
-    return _ratio_of(first.path, seen.st_mtime_ns)
+        return UNKNOWN
+    return _size_of(first.path, seen.st_mtime_ns)
 
 
 @lru_cache(500)
-def _ratio_of(path: Path, stamp: int) -> float:
-    """The aspect ratio of a file, read once for each `stamp` of it."""
+def _size_of(path: Path, stamp: int) -> tuple[int, int]:
+    """The size of a file, read once for each `stamp` of it."""
     try:
         with Image.open(path, formats=("PNG",)) as picture:
-            return round(min(4.0, max(0.25, picture.width / picture.height)), 3)
+            return picture.size
     except (OSError, ValueError, Image.DecompressionBombError):
-        return 1.0
+        return UNKNOWN
 
 
 def _planned(run: Run, total: int, drawn: int) -> list[int]:

@@ -59,8 +59,8 @@ TRY, DOWNLOAD_STEP, DOWNLOAD_FOR = _("Try it"), _("Download step {step}"), _("Do
 MENU = _("More actions for {name}")
 SHARE, SHARED = _("Share a read-only link"), _("Whoever has this link can watch this run without a login.")
 SHARED_HERE = _(
-    "This link opens on this computer only, because the studio is not open to your network. docs/people.md says how "
-    "to open it."
+    "This link opens on this computer only, because the studio is not open to your network. Whoever runs the studio "
+    "can open it."
 )
 LINK, COPY, COPIED, UNSHARE = _("Read-only link"), _("Copy"), _("Copied"), _("Stop sharing")
 UNSHARED = _("The link no longer shows this run.")
@@ -89,6 +89,7 @@ PICTURE_PROGRESS = _("This picture")
 # The contact sheet
 SAMPLES, PROMPTS, STEPS_DRAWN = _("Samples"), _("Prompts"), _("Steps")
 SHEET_KEYS = _("Left and right arrow: step. Up and down arrow: prompt. Enter: enlarge. S: star.")
+GUEST_KEYS = _("Left and right arrow: step. Up and down arrow: prompt. Enter: enlarge.")
 BEFORE, START, AT_THE_STEP, STARRED_STEP = _("Before training"), _("Before"), _("Step {step}"), _("{step}, starred")
 PICTURE_OF = _("{prompt}, {step}")
 PICTURE_FILE = _("{name}, {step}, {prompt}")

@@ -80,9 +80,9 @@ def ask(
     return Answer(sent)
 
 
-def posted(**fields: str) -> dict[str, Any]:
+def posted(**fields: str | list[str]) -> dict[str, Any]:
     """A form as a browser sends it: the arguments of `ask` besides the path."""
     from urllib.parse import urlencode
 
     kind = "application/x-www-form-urlencoded"
-    return {"method": "POST", "body": [urlencode(fields).encode()], "content_type": kind}
+    return {"method": "POST", "body": [urlencode(fields, doseq=True).encode()], "content_type": kind}

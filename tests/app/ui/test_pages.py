@@ -17,7 +17,7 @@ def test_every_page_has_an_address_of_its_own_and_can_be_laid_out() -> None:
 def test_the_bar_leads_to_the_pages_that_are_listed() -> None:
     from app.ui.document.templates import render
 
-    bar = render("components/shell.html", here="Styles", pages=PAGES)
+    bar = render("components/shell.html", here="Styles", pages=PAGES, user=None)
     links = re.findall(r'<a href="([^"]*)"( aria-current="page")?>([^<]*)</a>', bar)
     assert links == [
         ("./", "", "Train"),

@@ -10,6 +10,7 @@ from app.cli.accounts.people import people_of
 from app.jobs.accounts.audit import AuditLog
 from app.jobs.accounts.limits import Limits
 from app.jobs.store import Store
+from app.studio.accounts.invitations import Invitations
 from app.studio.accounts.tokens import Tokens
 from tests.app.command import call
 
@@ -80,3 +81,28 @@ def test_the_audit_log_is_shown_filtered(out: Path):
     assert rows("audit", "--since", "9999", "--out", out) == []
     shown = call("audit", "--out", out).out
     assert "(unknown)" in shown and "(owner)" in shown and "\x1b[2J" not in shown
+
+
+def test_people_are_invited_by_a_link_that_is_printed_once(out: Path):
+    made = call("people", "invite", "eve", "--admin", "--studio", "https://studio.example/", "--out", out)
+    address, _, secret = made.out.strip().partition("#")
+    assert address == "https://studio.example/invitation" and "works once, for 7 days" in made.err
+    (invitation,) = rows("people", "invitations", "--out", out)
+    assert (invitation["name"], invitation["role"]) == ("eve", "admin") and secret not in json.dumps(invitation)
+    assert "eve" in call("people", "invitations", "--out", out).out
+    assert "bob has an account already" in call("people", "invite", "bob", "--out", out).err
+    short = call("people", "invite", "eve", "--out", out)
+    assert short.out.startswith("/invitation#") and "--studio" in short.err
+    with people_of(out) as people:
+        invitations = Invitations(people.database)
+        assert invitations.find(secret) is None, "replaced"
+        assert invitations.find(short.out.strip().partition("#")[2]) is not None
+    assert "no longer works" in call("people", "withdraw", "eve", "--out", out).err
+    assert "no open invitation" in call("people", "withdraw", "eve", "--out", out).err
+    assert rows("people", "invitations", "--out", out) == []
+    assert secret not in AuditLog(out).file.read_text()
+    assert [line["what"] for line in AuditLog(out).lines()] == ["invitation_withdrawn", "invited", "invited"]
+
+
+def test_the_first_account_is_not_invited(tmp_path: Path):
+    assert "people add NAME" in call("people", "invite", "ann", "--out", tmp_path).err

@@ -13,6 +13,7 @@ from app.ui.document.assets import (
     DOCUMENT_SHEETS,
     IMMUTABLE,
     PAGE_SHEETS,
+    RESET_SHEET,
     STATIC,
     STRONGER,
     UI,
@@ -96,11 +97,12 @@ def test_sheets_are_joined_in_order_and_pages_win_over_gradio(client):
     assert document.index("@font-face") < document.index("--wall") < document.index("scroll-padding")
     assert pages.index(".skip {") < pages.index(".zone {") < pages.index("#comparison")
     assert "/*" not in sheet and sheet.count("{") == sheet.count("}") > 500
-    assert client.get(f"/{asset('bare.css')}").text.endswith(read_scripts(*BARE_SHEETS))
+    bare = client.get(f"/{asset('bare.css')}").text
+    assert bare.startswith(document) and bare.index("min-height: 100vh") < bare.index(STRONGER) < bare.index(".top {")
 
 
 def test_every_sheet_is_used_and_every_font_there():
-    assert {*DOCUMENT_SHEETS, *PAGE_SHEETS, *BARE_SHEETS} == set(names(".css")) and len(PAGE_SHEETS) > 10
+    assert {*DOCUMENT_SHEETS, RESET_SHEET, *PAGE_SHEETS, *BARE_SHEETS} == set(names(".css")) and len(PAGE_SHEETS) > 10
     fonts = re.findall(r"url\('(.+?)'\)", read_scripts("document/fonts.css"))
     assert sorted(fonts) == sorted(f"fonts/{path.name}" for path in (STATIC / "fonts").glob("*.woff2"))
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
+import shutil
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -17,12 +21,18 @@ from app.ui.components.runs import run_view
 from app.ui.links.routes import link_routes
 from app.ui.middleware.login import FOR_EVERYBODY
 from app.ui.middleware.routes import SHARED
-from tests.app.ui.ended_runs import write_run, write_snapshot
+from tests.app.ui.ended_runs import PROMPTS, write_run, write_snapshot
 
 
 @pytest.fixture
 def client(queue: StudioQueue) -> TestClient:
     return TestClient(Starlette(routes=link_routes(RunLinks(queue))))
+
+
+def sheet_of(page: str) -> dict[str, Any]:
+    """The contact sheet that a page draws."""
+    (sheet,) = re.findall('data-sheet="(.*?)"', page)
+    return json.loads(html.unescape(sheet))
 
 
 def test_a_link_shows_the_run_and_its_pictures(queue: StudioQueue, client: TestClient) -> None:
@@ -31,11 +41,16 @@ def test_a_link_shows_the_run_and_its_pictures(queue: StudioQueue, client: TestC
     answer = client.get(f"/shared/{token}")
     assert answer.status_code == 200 and answer.headers["x-robots-tag"] == "noindex, nofollow"
     assert "<h1>harbour</h1>" in answer.text and "data-ended" in answer.text and "300 steps" in answer.text
-    pictures = re.findall(r'<img src="(shared/[^"]+)" alt="([^":]+): ', answer.text)
-    assert {said for _, said in pictures} == {"Before training", "Newest"}
-    for address, _ in pictures:
-        assert client.get(f"/{address}").headers["content-type"] == "image/webp"
-    assert str(queue.store.runs) not in answer.text
+    sheet = sheet_of(answer.text)
+    assert sheet["prompts"] == [*PROMPTS] and [cell["step"] for cell in sheet["cells"]] == [0, 150, 300]
+    assert sheet["width"] == 96 and not sheet["may"] and not sheet["draw"]
+    for cell in sheet["cells"]:
+        for name in (*cell["small"], *cell["whole"]):
+            assert client.get(f"/{sheet['folder']}{name}").headers["content-type"] == "image/webp"
+    assert (
+        str(queue.store.runs) not in answer.text
+        and queue.public_name(queue.find("harbour").job.folder) not in answer.text
+    )
 
 
 def test_a_link_tells_nothing_of_the_owner(queue: StudioQueue, client: TestClient) -> None:
@@ -48,32 +63,30 @@ def test_a_link_tells_nothing_of_the_owner(queue: StudioQueue, client: TestClien
     assert "wilhelmina" not in answer.text + str(answer.headers) and "owner" not in answer.text
 
 
-def test_a_link_shows_the_pictures_of_the_step_that_was_kept(queue: StudioQueue, client: TestClient) -> None:
+def test_a_link_opens_at_the_step_that_was_kept(queue: StudioQueue, client: TestClient) -> None:
     run = write_run(queue.store.runs, "harbour")
     address = f"/shared/{RunLinks(queue).make(queue.find('harbour'))}"
-    newest = client.get(address).text
     write_snapshot(run, 150)
     star(run, 150)
-    kept = client.get(address).text
-    assert [re.findall("<figcaption>(.*?)<", page)[:2] for page in (newest, kept)] == [
-        ["Before training", "Newest"],
-        ["Before training", "Step 150"],
-    ]
-    shown = [re.findall('<img src="([^"]+)" alt="(.*?):', page) for page in (newest, kept)]
-    assert [address for address, said in shown[0] if said == "Before training"] == [
-        address for address, said in shown[1] if said == "Before training"
-    ]
-    after = [{address for address, said in each if said != "Before training"} for each in shown]
-    assert len(after[0]) == len(after[1]) == 2 and not after[0] & after[1]
-    assert all(client.get(f"/{each}").status_code == 200 for each in after[1])
-    (run / "samples/step-00000150/01.png").unlink()
-    assert len(re.findall("<h2>", client.get(address).text)) == 1, "a prompt without a picture of that step is left out"
+    kept = sheet_of(client.get(address).text)
+    assert (kept["gives"], kept["starred"]) == (150, True)
 
 
-@pytest.mark.parametrize("name", ["x.webp", "../links.json", "..%2f..%2flinks.json", "config.toml", "%00"])
+def test_a_run_without_pictures_says_so(queue: StudioQueue, client: TestClient) -> None:
+    run = write_run(queue.store.runs, "harbour")
+    shutil.rmtree(run / "samples")
+    page = client.get(f"/shared/{RunLinks(queue).make(queue.find('harbour'))}").text
+    assert "This run has no pictures." in page and 'data-sheet=""' in page
+
+
+@pytest.mark.parametrize(
+    "name", ["x.webp", "../links.json", "..%2f..%2flinks.json", "config.toml", "%00", "harbour.safetensors"]
+)
 def test_nothing_else_of_a_run_is_served(queue: StudioQueue, client: TestClient, name: str) -> None:
     write_run(queue.store.runs, "harbour")
-    token = RunLinks(queue).make(queue.find("harbour"))
+    view = queue.find("harbour")
+    token, style = RunLinks(queue).make(view), queue.public(view) / "harbour.safetensors"
+    style.write_bytes(b"a download")
     assert client.get(f"/shared/{token}/{name}").status_code == 404
 
 

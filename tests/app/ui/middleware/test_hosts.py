@@ -58,7 +58,16 @@ def test_other_sites_cannot_send_anything(head, path):
 def test_other_sites_read_nothing_and_lead_only_to_pages():
     link = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"}
     assert ask(ORIGINS, "/", **link).status == 200 and ask(ORIGINS, "/runs", **link).status == 200
-    for path in ("/config", "/logout", "/gradio_api/file=/public/a.webp", "/look/tokens.css"):
+    for document in ("/shared/x", "/invitation"):
+        assert ask(ORIGINS, document, **link).status == 200, "people send these links by mail"
+    for path in (
+        "/config",
+        "/logout",
+        "/account",
+        "/shared/x/y.webp",
+        "/gradio_api/file=/public/a.webp",
+        "/look/tokens.css",
+    ):
         assert ask(ORIGINS, path, **link).status == 403
     assert ask(ORIGINS, "/", origin="http://evil.example", **link).status == 403, "a script's request, not a link"
     assert ask(ORIGINS, "/", sec_fetch_site="cross-site", sec_fetch_mode="cors").status == 403

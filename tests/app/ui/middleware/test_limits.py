@@ -13,6 +13,7 @@ from app.studio.accounts.quota import Quota, Sent
 from app.studio.accounts.received import Received
 from app.ui.login.sender import USER
 from app.ui.middleware.limits import (
+    LARGEST_ACCOUNT_FORM,
     LARGEST_FORM,
     LARGEST_OTHER,
     LARGEST_UPLOAD,
@@ -41,19 +42,27 @@ def test_sizes():
         assert lying.status == 413 and "An upload may hold at most" in lying.text
 
 
-@pytest.mark.parametrize("path", ["/login", "/logout", "/account"])
-def test_a_form_is_refused_by_its_length_before_it_is_parsed(path):
+@pytest.mark.parametrize(
+    ("path", "most", "said"),
+    [
+        ("/login", LARGEST_FORM, "8.0 kB"),
+        ("/logout", LARGEST_FORM, "8.0 kB"),
+        ("/invitation", LARGEST_FORM, "8.0 kB"),
+        ("/account", LARGEST_ACCOUNT_FORM, "64.0 kB"),
+    ],
+)
+def test_a_form_is_refused_by_its_length_before_it_is_parsed(path, most, said):
     parsed: list[bytes] = []
 
     async def noting(scope: Any, receive: Any, send: Any) -> None:
         while (message := await receive())["body"]:
             parsed.append(message["body"])
 
-    for head in ({"content_length": str(LARGEST_FORM + 1)}, {"content_length": "5"}, {}):
-        refused = ask(SizeMiddleware(noting), path, "POST", [b"&" * (LARGEST_FORM + 1), b"x"], **head)
-        assert refused.status == 413 and refused.text == "This form may hold at most 8 KB of text. Shorten it."
+    for head in ({"content_length": str(most + 1)}, {"content_length": "5"}, {}):
+        refused = ask(SizeMiddleware(noting), path, "POST", [b"&" * (most + 1), b"x"], **head)
+        assert refused.status == 413 and refused.text == f"This form may hold at most {said} of text. Shorten it."
         assert refused.header("connection") == "close" and parsed == []
-    assert ask(SIZES, path, "POST", [b"&" * LARGEST_FORM]).status == 200
+    assert ask(SIZES, path, "POST", [b"&" * most]).status == 200
 
 
 def test_a_client_that_goes_gets_no_answer_and_leaves_no_error():
