@@ -396,6 +396,14 @@ DATA = (
         ("tests/trainers/data/test_source.py::test_a_crop_cuts_picture_and_mask_alike",),
     ),
     Break(
+        "rotation-ignored",
+        "trainers/data/source.py",
+        "image = image if rotation is None else image.transpose(rotation)",
+        "image = image if rotation is None else image",
+        "pictures that a person has turned are trained as they were",
+        ("tests/trainers/data/test_source.py::test_the_upright_picture_turns_with_its_mask_before_it_is_cropped",),
+    ),
+    Break(
         "stale-mask",
         "trainers/data/cache.py",
         '_key("mask", item.mask_hash, *item.bucket.shape, draw.flip)',

@@ -1,7 +1,7 @@
 """Scripts, style sheets, fonts and images of the pages.
 
-Scripts and sheets are in their page's folder. Browsers load one script per page and one sheet for all pages. Their
-addresses contain a hash of the pages' code, so browsers cache them forever.
+Scripts and sheets are in their page's folder. Browsers load one script per page, what it imports later, and one sheet
+for all pages. Their addresses contain a hash of the pages' code, so browsers cache them forever.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ PAGE_SHEETS = (
     "sweep/sweep.css",
 )
 """The sheets of all pages, in the order of the cascade."""
+LATER = {"editor": ("train/bench.js", "train/mask.js")}
+"""Scripts that a page imports when it needs them: one function of `shared`, the page's values that they use."""
 STRONGER = ":is(html, gradio-app .gradio-container.gradio-container .contain)"
 """Selects any element of a page, with the specificity of Gradio's own rules."""
 TYPES = {".js": "text/javascript", ".css": "text/css"}
@@ -116,6 +118,13 @@ def join_scripts(lines: Iterable[str]) -> str:
     return str(jsmin(f"const studio = {{\n{''.join(functions)}}};\n"))
 
 
+def join_later(names: Iterable[str]) -> str:
+    """The minified module of scripts that a page imports."""
+    from rjsmin import jsmin
+
+    return str(jsmin(f"export default shared => {{\n{read_scripts(*names)}}};\n"))
+
+
 def join_sheets(document: Sequence[str] = DOCUMENT_SHEETS, nested: Sequence[str] = PAGE_SHEETS) -> str:
     """A minified sheet, by default that of all pages."""
     sheets = f"{read_scripts(*document)}{STRONGER} {{\n{read_scripts(*nested)}}}\n"
@@ -126,6 +135,7 @@ def bundles(pages: Mapping[str, Iterable[str]]) -> dict[str, str]:
     """All scripts and sheets by name; `pages` holds the lines of `run_scripts` by the page's address."""
     return {
         **{script_of(page): join_scripts(lines) for page, lines in pages.items()},
+        **{script_of(name): join_later(scripts) for name, scripts in LATER.items()},
         SHEET: join_sheets(),
         BARE_SHEET: join_sheets((*DOCUMENT_SHEETS, RESET_SHEET), BARE_SHEETS),
     }

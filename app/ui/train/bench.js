@@ -1,5 +1,7 @@
 // The editor: one picture over the whole window with its caption, hints, rotation, crop and mask. Every change is saved
 // at once; Undo reverts them one by one.
+const {element, trigger, words, rows, place, fill, says, settle, framed, seen, reach, everything} = shared,
+  {isDeleted, remove, perform, send, shown, nextCount} = shared;
 const bench = element.querySelector('.bench'),
   sheet = bench.querySelector('.canvas-frame'),
   stage = bench.querySelector('.picture-area'),
@@ -36,7 +38,7 @@ const keepSending = (id, kind, send) => {
   else begin(key, id, send);
 };
 const begin = (key, id, send) => {
-  const mine = {id, count: ++count, next: null};
+  const mine = {id, count: nextCount(), next: null};
   unsaved.set(key, mine);
   const attempt = async () => {
     if (unsaved.get(key) !== mine) return;
@@ -67,8 +69,8 @@ const fitSheet = () => {
   sheet.style.height = `${Math.floor(height * scale)}px`;
 };
 const ask = id => {
-  const index = shown.indexOf(id),
-    near = [id, shown[index + 1], shown[index - 1]].filter(one => one && !sharp.has(one));
+  const index = shown().indexOf(id),
+    near = [id, shown()[index + 1], shown()[index - 1]].filter(one => one && !sharp.has(one));
   if (near.length) trigger('picture_opened', {ids: near, seen: seen()});
 };
 const heard = found => {
@@ -88,8 +90,8 @@ const choose = wanted => {
 const paintBench = id => {
   if (id !== at || !bench.open) return;
   const row = rows.get(id),
-    number = shown.indexOf(id) + 1;
-  bench.querySelector('h2').textContent = fill(words.counter, {number: number || row.number, all: shown.length});
+    number = shown().indexOf(id) + 1;
+  bench.querySelector('h2').textContent = fill(words.counter, {number: number || row.number, all: shown().length});
   bench.querySelector('.file').textContent = row.name;
   large.alt = says('picture', row);
   settle(benchCaption, id);
@@ -121,12 +123,12 @@ const show = id => {
 const openBench = id => {
   past = [];
   choose('look');
-  bench.showModal();
+  if (!bench.open) bench.showModal();
   show(id);
   bench.querySelector('.later').focus();
 };
 const walk = by => {
-  const next = shown[shown.indexOf(at) + by];
+  const next = shown()[shown().indexOf(at) + by];
   if (next) show(next);
 };
 const closeBench = () => bench.close();
@@ -164,7 +166,7 @@ undoButton.addEventListener('click', () => {
 bench.querySelector('.delete').addEventListener('click', event => {
   if (event.detail > 1) return; // the second click of a double click would delete the next picture
   const id = at,
-    next = shown[shown.indexOf(id) + 1] ?? shown[shown.indexOf(id) - 1];
+    next = shown()[shown().indexOf(id) + 1] ?? shown()[shown().indexOf(id) - 1];
   if (next) show(next);
   else {
     at = null;
@@ -182,6 +184,15 @@ const showReturned = () => {
   const id = returning;
   returning = '';
   if (bench.open) show(id);
+};
+// The rows have changed, as the answer to `ack` or to something else.
+const follow = ack => {
+  if (at && !rows.has(at)) {
+    at = null;
+    bench.close();
+  } else if (at) paintBench(at);
+  showReturned();
+  settleRegions(ack);
 };
 new ResizeObserver(fitSheet).observe(stage);
 

@@ -45,9 +45,7 @@ WALL = (
     "train/edits.js",
     "train/wall.js",
     "train/selection.js",
-    "train/bench.js",
-    "train/mask.js",
-    "train/editor.js",
+    "train/changes.js",
 )
 """The scripts of the wall, in order of their dependencies."""
 INTAKES = 2

@@ -182,3 +182,4 @@ bench
 bench
   .querySelector('.clear')
   .addEventListener('click', () => changing(() => pen.clearRect(0, 0, canvas.width, canvas.height)));
+return {open: openBench, paint: paintBench, follow, heard, settleRegions, showKept};

@@ -1,4 +1,20 @@
 // The filter, the selection, and bulk actions.
+let editor = null, // of one picture, imported when one is first opened
+  importing = null;
+const openEditor = async id => {
+  importing ||= import('./editor.js').then(module => {
+    editor = module.default({
+      ...{element, trigger, words, rows, place, fill, says, settle, framed, seen, reach, everything},
+      ...{isDeleted, remove, perform, send, shown: () => shown, nextCount: () => ++count},
+    });
+  });
+  try {
+    await importing;
+  } catch {
+    importing = null; // the bar at the top tells that the server is away
+  }
+  if (editor && rows.has(id)) editor.open(id);
+};
 const picked = new Set();
 let anchor = null,
   sought = {text: '', kind: 'all', tags: new Set()};
@@ -84,7 +100,7 @@ list.addEventListener('click', event => {
   else if (event.target.matches('.open')) {
     if (event.shiftKey) pick(id, {range: true});
     else if (event.ctrlKey || event.metaKey) pick(id);
-    else openBench(id);
+    else openEditor(id);
   }
 });
 everything.addEventListener('click', () => (everything.checked ? pickAll() : pickNone()));

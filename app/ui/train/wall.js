@@ -87,7 +87,7 @@ const paintCard = (id, card) => {
 const paint = id => {
   const card = cards.get(id);
   if (card && rows.has(id)) paintCard(id, card);
-  paintBench(id);
+  editor?.paint(id);
 };
 const render = () => {
   drawing = 0;

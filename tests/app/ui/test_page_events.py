@@ -16,7 +16,7 @@ from app.studio.paths import Paths, UploadFolder
 from app.studio.services import open_services
 from app.ui.components.events import PageEvent
 from app.ui.components.live_parts import OUTDATED
-from app.ui.document.assets import CALLED, read_scripts
+from app.ui.document.assets import CALLED, LATER, read_scripts
 from app.ui.document.templates import ROOT, environment
 from app.ui.pages import PAGES
 from app.ui.runs.actions import LABELS
@@ -34,6 +34,7 @@ DOES_ITSELF = re.compile(r"dataset\.do === '([\w-]+)'\) return")
 """A script answers a button."""
 SAYS = re.compile(r"\b(?:trigger|look)\('(\w+)'")
 """A script says something: `look` does for files that have come in."""
+IMPORTS = re.compile(r"\bimport\('\./(\w+)\.js'\)")
 
 
 def texts(page: str, suffix: str) -> Iterator[str]:
@@ -125,7 +126,9 @@ def test_every_listener_hears_a_script_and_every_script_is_heard(demo: gr.Blocks
             heard.setdefault(identifier, set()).add(str(name))
     parts = {key: part for key, part in demo.blocks.items() if isinstance(part, gr.HTML)}
     lines = {key: CALLED.findall(part.js_on_load or "") for key, part in parts.items()}
-    said = {key: set(SAYS.findall(read_scripts(*" ".join(names).split()))) for key, names in lines.items()}
+    scripts = {key: read_scripts(*" ".join(names).split()) for key, names in lines.items()}
+    later = {key: [script for name in IMPORTS.findall(text) for script in LATER[name]] for key, text in scripts.items()}
+    said = {key: set(SAYS.findall(text + read_scripts(*later[key]))) for key, text in scripts.items()}
     assert sum(map(bool, said.values())) > 15
     deaf = {key: found for key in parts if (found := heard.get(key, set()) - said[key])}
     assert deaf == {}, "listeners for what no script of theirs says"

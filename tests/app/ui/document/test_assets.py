@@ -91,6 +91,13 @@ def test_the_scripts_of_a_part_are_one_function_of_its_pages_script(client):
     assert "//" not in script and "'outdated'" in client.get(f"/{asset('scripts/runs.js')}").text
 
 
+def test_scripts_that_are_imported_later_are_a_module(client):
+    module = client.get(f"/{asset('scripts/editor.js')}")
+    assert module.headers["content-type"].startswith("text/javascript")
+    assert module.text.startswith("export default shared=>{") and module.text.count("'picture_cropped'") == 1
+    assert "'picture_cropped'" not in client.get(f"/{asset('scripts/index.js')}").text
+
+
 def test_sheets_are_joined_in_order_and_pages_win_over_gradio(client):
     sheet = client.get(f"/{asset('studio.css')}").text
     document, pages = sheet.split(f"{STRONGER} {{\n")

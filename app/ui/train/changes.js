@@ -1,11 +1,11 @@
 // Shows the server's answers: changed rows, large copies, a refused mask.
 const draw = () => {
   const value = props.value || {};
-  if (value.large) return heard(value.large);
+  if (value.large) return editor?.heard(value.large);
   if (value.problem) {
-    settleRegions(value.ack);
+    editor?.settleRegions(value.ack);
     settleEdits(value);
-    return showKept(value.problem);
+    return editor?.showKept(value.problem);
   }
   if (value.revision === undefined) return;
   const had = document.body.dataset.revision,
@@ -13,7 +13,7 @@ const draw = () => {
   const answered = flying && value.ack === flying.count;
   if (overtaken) {
     if (answered) landed(true);
-    settleRegions(value.ack);
+    editor?.settleRegions(value.ack);
     settleEdits(value);
     return send();
   }
@@ -35,12 +35,7 @@ const draw = () => {
   const moved = value.whole || order.length !== length;
   if (moved) refilter(false);
   for (const id of cards.keys()) if (moved || fresh.includes(id) || retitled) paint(id);
-  if (at && !rows.has(at)) {
-    at = null;
-    bench.close();
-  } else if (at) paintBench(at);
-  showReturned();
-  settleRegions(value.ack);
+  editor?.follow(value.ack);
   countTags();
   document.dispatchEvent(new Event('velatura:pictures'));
   if (+had < value.revision) tabs.postMessage({draft: value.draft, revision: value.revision});
