@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from installer import actions
 from installer.layout import PYTHONS, Layout, RefusedError, usual_root
-from installer.source import open_source
+from installer.source import Source, open_source
 
 HERE = Path(__file__).absolute().parents[1]
 
@@ -32,14 +34,13 @@ def attempt(options: argparse.Namespace) -> int:
     try:
         if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
             raise RefusedError("Velatura needs Python 3.11 to 3.14")
-        run(options, layout)
+        return run(options, layout)
     except RefusedError as refusal:
         print(f"\n{refusal}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; start again, and it goes on", file=sys.stderr)
         return 130
-    return 0
 
 
 def parse() -> argparse.Namespace:
@@ -57,7 +58,8 @@ def parse() -> argparse.Namespace:
     )
     chosen.add_argument("--sha256", default="", metavar="HASH", help="SHA-256 of the file at an address")
     install = commands.add_parser("install", parents=[shared, chosen], help="install, or update to this version")
-    install.set_defaults(source=str(HERE), back=False)
+    install.add_argument("--named", metavar="FROM", help=argparse.SUPPRESS)  # by `update`: where this folder came from
+    install.set_defaults(back=False)
     update = commands.add_parser("update", parents=[shared, chosen], help="update, or return to the previous version")
     update.add_argument("source", nargs="?", metavar="FROM", help="folder, ZIP file or https:// address")
     update.add_argument("--back", action="store_true", help="return to the previous version")
@@ -65,8 +67,8 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(options: argparse.Namespace, layout: Layout) -> None:
-    """Do what was asked for. Refused if it cannot be done."""
+def run(options: argparse.Namespace, layout: Layout) -> int:
+    """Do what was asked for; returns the exit code. Refused if it cannot be done."""
 
     def ask(question: str) -> bool:
         if options.yes:
@@ -75,15 +77,27 @@ def run(options: argparse.Namespace, layout: Layout) -> None:
             raise RefusedError("there is no terminal to ask in; say --yes if you agree")
         return input(f"\n{question} [y/N] ").strip().lower() in ("y", "yes", "j", "ja")
 
-    if options.command == "uninstall":
-        actions.uninstall(layout, ask)
-    elif options.back:
-        actions.back(layout, ask)
-    else:
-        given = options.source or _named(layout, options.yes)
-        with tempfile.TemporaryDirectory() as scratch:
-            source = open_source(given, Path(scratch), options.sha256)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        if options.command == "uninstall":
+            actions.uninstall(layout, ask)
+        elif options.back:
+            actions.back(layout, ask)
+        elif options.command == "install":
+            source = replace(open_source(str(HERE), Path(scratch)), given=options.named or str(HERE))
             actions.install(layout, source, options.outputs, options.torch, ask)
+        else:
+            given = options.source or _named(layout, options.yes)
+            return _hand_over(options, layout, open_source(given, Path(scratch), options.sha256))
+    return 0
+
+
+def _hand_over(options: argparse.Namespace, layout: Layout, source: Source) -> int:
+    """Let the new version's installer install it: it knows what it needs. Versions keep the names of these options."""
+    words = ["install", "--to", layout.root, "--named", source.given, *(["--yes"] if options.yes else [])]
+    for name, value in (("--outputs", options.outputs), ("--torch", options.torch)):
+        words += [name, value] if value is not None else []
+    command = [sys.executable, "-P", "-m", "installer", *map(str, words)]
+    return subprocess.run(command, env=os.environ | {"PYTHONPATH": str(source.folder)}).returncode
 
 
 def _named(layout: Layout, is_silent: bool) -> str:

@@ -76,8 +76,8 @@ def install(layout: Layout, source: Source, outputs: Path | None, torch: str | N
 def _switch(layout: Layout, version: str, before: str, kept: Record, new: Record) -> Record:
     """Copy the queue and try the new version on the copy, with the studio stopped; returns what to remember."""
     outputs = Path(kept.outputs)
-    refuse_if_busy(layout, outputs)  # one may have started since
     stop_studio(layout, outputs)
+    refuse_if_busy(layout, outputs)  # it may have started one since
     print("Copying the queue, the settings and the accounts", flush=True)
     copy = copies.copy(outputs, before)
     check(layout, version, copy)
@@ -97,6 +97,7 @@ def back(layout: Layout, ask: Ask) -> None:
         raise RefusedError("nothing was changed")
     with layout.locked():
         stop_studio(layout, outputs)
+        refuse_if_busy(layout, outputs)
         copy = copies.copy(outputs, now)
         done = copies.put_back(layout, record.previous, outputs, Path(record.copy))
         layout.use(record.previous, replace(record, previous=now, copy=str(copy)))
@@ -146,8 +147,8 @@ def refuse_if_busy(layout: Layout, outputs: Path) -> None:
     busy = [job["name"] for job in json.loads(done.stdout) if job["state"] not in IDLE]
     if busy:
         raise RefusedError(
-            f"{', '.join(busy)} is at work. Wait until it ends, or stop and save it in the studio, then start again; "
-            "waiting trainings may wait"
+            f"{', '.join(busy)} is at work. Stop the studio with *Stop Velatura* or `velatura ui --stop`, so that what "
+            "waits goes on waiting; then wait until it ends, or stop and save it: velatura queue stop NAME"
         )
 
 

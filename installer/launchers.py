@@ -51,7 +51,7 @@ if "%~1"=="uninstall" goto installer
 exit /b %ERRORLEVEL%
 :installer
 set "PYTHONPATH=%~dp0installer"
-"{python}" -P -m installer %*
+"{python}" -P -m installer %* --to "%~dp0."
 exit /b %ERRORLEVEL%
 """
 """On Windows no file of a running program can be removed, so that its installer runs outside of it."""

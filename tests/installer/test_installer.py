@@ -97,6 +97,19 @@ def test_a_launcher_opens_the_studio_of_the_outputs(home: Home) -> None:
     (home.outputs / "studio.log").unlink()
 
 
+def test_a_launcher_says_that_the_python_is_gone(home: Home, tmp_path: Path) -> None:
+    """As after an upgrade of the system; a launcher has no terminal, so that a window shows it."""
+    (tmp_path / "xdg-open").write_text('#!/bin/sh\necho "opened $1"\n')
+    (tmp_path / "xdg-open").chmod(0o755)
+    (python := home.root / "versions" / current(home) / "bin" / "python").rename(away := python.with_name("away"))
+    named = Home(home.folder, home.packages, {"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    done = named.run(home.root / "velatura", "ui", "--background", "--open")
+    away.rename(python)
+    assert done.returncode == 1 and "run install.sh again" in done.stdout
+    assert f"opened {home.root}/problem.txt" in done.stdout
+    (home.root / "problem.txt").unlink()
+
+
 def test_repeating_it_writes_the_launchers_again(home: Home, sources: dict[str, Path]) -> None:
     entry = home.folder / ".local/share/applications/velatura.desktop"
     entry.unlink()

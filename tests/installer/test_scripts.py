@@ -104,6 +104,15 @@ def test_without_a_python_it_says_what_it_fetches_and_verifies_it(
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="install.sh on Linux")
+def test_a_python_that_was_fetched_before_is_used(tmp_path: Path) -> None:
+    fetched = tmp_path / "home" / ".local" / "share" / "velatura" / "python" / "cpython" / "bin" / "python3"
+    fetched.parent.mkdir(parents=True)
+    fetched.symlink_to(getattr(sys, "_base_executable", sys.executable))
+    done = without_python(tmp_path, "http://127.0.0.1:9")
+    assert f"Python     {'.'.join(map(str, sys.version_info[:3]))}, {fetched}" in done.stdout, done.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux" or not shutil.which("curl"), reason="install.sh on Linux, with curl")
 def test_without_a_network_it_says_so(tmp_path: Path) -> None:
     done = without_python(tmp_path, "http://127.0.0.1:9", "--yes")

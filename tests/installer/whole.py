@@ -24,7 +24,7 @@ from installer.launchers import STOP, STUDIO
 from installer.layout import MAC, WINDOWS
 
 ROOT = Path(__file__).parents[2]
-NEWER = '    Migration("a check of updates", "ALTER TABLE jobs ADD COLUMN checked TEXT NOT NULL DEFAULT \'\'"),\n)'
+NEWER = '    Migration("a check of updates", "CREATE TABLE checked (name TEXT)"),\n)'
 """A step that makes the queue of the update newer."""
 
 
