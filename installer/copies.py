@@ -52,11 +52,16 @@ def put_back(layout: Layout, version: str, outputs: Path, place: Path) -> list[s
         shutil.copy2(place / PEOPLE, outputs / PEOPLE)
         done.append("the accounts")
     if _schema(outputs / QUEUE) > _schema(place / QUEUE) > 0:
-        _set_aside(outputs / QUEUE)
+        newer = _set_aside(outputs / QUEUE)
         (outputs / QUEUE).touch()
         shutil.copy2(place / QUEUE, outputs / "queue.backup.db")
-        if subprocess.run(layout.program(version, "queue", "repair", "--out", outputs)).returncode:
-            raise RefusedError(f"the queue could not be put back; its copy is in {place}")
+        command = layout.program(version, "queue", "repair", "--out", outputs)
+        repaired = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        for empty in (path for path in outputs.glob("queue.damaged-*.db") if not path.stat().st_size):
+            empty.unlink()
+        if repaired.returncode:
+            newer.replace(outputs / QUEUE)
+            raise RefusedError(f"the queue cannot be put back: {repaired.stderr.strip()}; its copy is in {place}")
         done.append("the queue, with the trainings added since")
     return done
 
@@ -69,9 +74,9 @@ def _schema(database: Path) -> int:
         return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _set_aside(database: Path) -> None:
-    """Rename a database, with what its log holds, so that nothing in it is lost."""
+def _set_aside(database: Path) -> Path:
+    """Rename a database, with what its log holds, so that nothing in it is lost; returns its new name."""
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     moment = time.strftime("%Y%m%d-%H%M%S")
-    database.rename(database.with_name(f"{database.stem}.newer-{moment}{database.suffix}"))
+    return database.rename(database.with_name(f"{database.stem}.newer-{moment}{database.suffix}"))
