@@ -22,10 +22,13 @@ LOCK = ROOT / "requirements.lock"
 def main() -> None:
     """Write the file."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    here = {f"{each.name}=={each.version.partition('+')[0]}" for each in distributions() if each.name != "velatura"}
+    here: dict[str, str] = {}
+    for each in distributions():
+        here.setdefault(each.name, each.version.partition("+")[0])  # the first on the path is the one that is imported
+    here.pop("velatura", None)
     with tempfile.TemporaryDirectory() as name:
         constraints, build = Path(name, "constraints.txt"), Path(name, "build.in")
-        constraints.write_text("\n".join(sorted(here)), encoding="utf-8")
+        constraints.write_text("\n".join(f"{name}=={version}" for name, version in here.items()), encoding="utf-8")
         build.write_text("\n".join(project["build-system"]["requires"]), encoding="utf-8")
         options = ("--universal", "--generate-hashes", "--no-annotate", "--no-header", "--quiet")
         versions = ("--python-version", "3.11", "--constraints", constraints, "--output-file", Path(name, "lock"))
