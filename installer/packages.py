@@ -18,6 +18,8 @@ COMPLETE = "complete"
 """A file in an environment that passed its checks."""
 TORCH = re.compile(r"torch(vision)?|triton|cuda-.*|nvidia-.*")
 """What another build of PyTorch brings itself, or does not need."""
+WITHOUT_WHEELS = ("rjsmin",)
+"""Packages that are built on macOS and Windows, from sources that are checked by their SHA-256."""
 INDEX = "https://download.pytorch.org/whl/"
 OFFLINE = re.compile(
     "NewConnectionError|NameResolutionError|Failed to establish|ConnectTimeout|ProxyError|No route", re.I
@@ -44,9 +46,14 @@ def build(layout: Layout, source: Source, name: str, torch: str) -> None:
         pinned = [block.split()[0] for each, block in packages if each in ("torch", "torchvision")]
         _pip(layout, name, "--no-deps", "--only-binary=:all:", *_torch_from(torch), *pinned)
         packages = [(each, block) for each, block in packages if not TORCH.fullmatch(each)]
-    wanted = place / "requirements.txt"
-    wanted.write_text("".join(block for _, block in packages), encoding="utf-8")
-    _pip(layout, name, "--no-deps", "--only-binary=:all:", "--require-hashes", "-r", wanted)
+    wheels = ",".join(each for each, _ in packages if each not in WITHOUT_WHEELS)
+    for builds in (True, False):  # first what the others are built with
+        wanted = "".join(block for each, block in packages if (each == "setuptools") == builds)
+        requirements = place / "requirements.txt"
+        requirements.write_text(wanted, encoding="utf-8")
+        options = ("--no-deps", "--no-build-isolation", f"--only-binary={wheels}", "--require-hashes")
+        if wanted:
+            _pip(layout, name, *options, "-r", requirements)
     shutil.rmtree(layout.building, ignore_errors=True)
     layout.building.mkdir()
     source.copy_to(layout.building)

@@ -143,10 +143,10 @@ def check_updated(person: Person) -> None:
     steps.write_text(re.sub(r"(?<=\n)\)(?=\nVERSION = )", NEWER.replace("\\", r"\\"), text), encoding="utf-8")
     pictures = ROOT / "presets" / "samples" / "blob"
     for name, count in (("dusk", 100_000), ("dawn", 10)):
-        words = ("--images", pictures, "--name", name, "--steps", count, "--set", "sample.every=0")
+        words = ("--images", pictures, "--name", name, "--steps", count, "--set", "sample.steps=1")
         person.velatura("queue", "add", *words)
     person.click(STUDIO)
-    wait_for_state(person, "dusk", "training")
+    wait_for_state(person, "dusk", "sampling", "training")
     assert "dusk is at work" in person.velatura("update", new, "--yes", fails=True)
     person.click(STOP)  # so that the other one waits
     person.velatura("queue", "cancel", "dusk")
@@ -176,10 +176,10 @@ def states(person: Person) -> dict[str, str]:
     return {job["name"]: job["state"] for job in json.loads(said[said.index("[") :])}
 
 
-def wait_for_state(person: Person, name: str, state: str) -> None:
-    """Wait until a job has a state."""
+def wait_for_state(person: Person, name: str, *wanted: str) -> None:
+    """Wait until a job has one of these states."""
     end = time.monotonic() + 300
-    while (now := states(person)[name]) != state:
+    while (now := states(person)[name]) not in wanted:
         assert time.monotonic() < end, now
         time.sleep(1)
 
