@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from app.studio.dataset.uploads import sender_folder
 from app.ui.components import text
+from app.ui.document.document import bare_page
 from app.ui.gradio_internals import API
 from app.ui.middleware.headers import PAGE_POLICY, SANDBOX
 from app.ui.middleware.login import LOGIN, login_page, logout_page
-from app.ui.middleware.routes import ACCOUNT, ADDRESSES, ROUTES
+from app.ui.middleware.routes import ACCOUNT, ADDRESSES, INVITATION, ROUTES
 
 HIDDEN = b"nobody else may ever read this"
 """What stands in every file that no request of Ann's may bring out."""
@@ -88,7 +89,7 @@ SPELLINGS = (
 )
 FOR_EVERYBODY = ("/look/", "/health", "/manifest.json", "/favicon.ico", "/robots.txt", "/gradio_api/startup-events")
 """What is there for who has not logged in, besides the page on which one does."""
-OURS = (login_page(), logout_page())
+OURS = (login_page(), logout_page(), bare_page("account/invitation.html"))
 
 
 @dataclass
@@ -279,7 +280,7 @@ def check_any(answer: Answer, path: str) -> None:
 def check_stranger(answer: Answer, path: str) -> None:
     """What holds of an answer to somebody who has not logged in."""
     if answer.status in (200, 206):
-        known = answer.body.decode() in OURS if path == "/logout" else path.startswith(FOR_EVERYBODY)
+        known = answer.body.decode() in OURS if path in ("/logout", INVITATION) else path.startswith(FOR_EVERYBODY)
         assert known, (path, answer.body[:200])
     elif answer.body.startswith(b"<"):
         assert answer.body.decode() in OURS or answer.status == 404

@@ -33,7 +33,7 @@ INVITE = _("Make an invitation link")
 INVITED = _("Send this link to {name}. It works once, for {days} days, and is not shown again.")
 LINK, COPY, COPIED = _("Invitation link"), _("Copy"), _("Copied")
 OPEN_INVITATIONS, UNTIL = _("Open invitations"), _("{role}, until {day}")
-WELCOME = _("Welcome")
+INVITATION = _("Invitation")
 YOU_ARE_INVITED = _("You were invited to this studio as {name}. Choose a password of at least {least} characters.")
 NOT_INVITED = _(
     "This invitation does not work: it was used or withdrawn, or it is more than a week old. Ask whoever sent it for a "

@@ -72,7 +72,8 @@ class PolicyMiddleware:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 page = (is_page(scope["path"]) or scope["path"].startswith(SHARED)) and is_html(message)
-                headers[POLICY] = PAGE_POLICY if page or scope["path"] in FORMS else SANDBOX
+                form = scope["path"] in FORMS and is_html(message)
+                headers[POLICY] = PAGE_POLICY if page or form else SANDBOX
                 if page:
                     headers["cache-control"] = "no-cache"
                 elif scope["path"].startswith(FILE) and message["status"] < 400:

@@ -101,7 +101,7 @@ def read_sheet(view: View, public: Path, actor: Actor | None, identifier: str = 
             "gives": gives if style is not None else None,
             "starred": starred is not None,
             "final": final,
-            "left": [] if going else _never_drawn(view, run, rows),
+            "left": [] if going or actor is None else _never_drawn(view, run, rows),
             "draw": identifier and f"playground?style={identifier}{'&compare=step' if len(kept) > 1 else ''}",
             "may": actor is not None and actor.may_change(view.job.owner),
         }

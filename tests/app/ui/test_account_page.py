@@ -78,9 +78,7 @@ def test_an_invited_person_chooses_a_password_and_the_link_works_no_more(shared:
         page.get_by_role("button", name="Open the studio").click()
         page.wait_for_selector(READY)
         expect(page.get_by_role("link", name="Account: eve")).to_be_visible()
-        assert len(sent) > 3 and not any(secret in line for line in sent), (
-            "in no address and no Referer"
-        )
+        assert len(sent) > 3 and not any(secret in line for line in sent), "in no address and no Referer"
     with blank_page(browser) as page:
         page.goto(link)
         expect(page.get_by_text("This invitation does not work")).to_be_visible()

@@ -54,6 +54,19 @@ def account(stage: Stage) -> Iterator[str]:
         page.goto(f"{stage.locked.url}account")
         page.get_by_role("heading", name="Audit log").wait_for()
         yield "account-admin"
+        page.get_by_label("Name").fill("mia")
+        stage.press("Make an invitation link")
+        link = page.get_by_label("Invitation link").input_value()
+        yield "account-invited"
+        page.goto(link)
+        page.get_by_label("New password").wait_for()
+        yield "invitation"
+        page.goto(f"{stage.locked.url}account")
+        page.get_by_role("button", name="Withdraw the invitation of mia").click()
+        page.get_by_text("no longer works").wait_for()
+        page.goto(link)
+        page.get_by_text("This invitation does not work").wait_for()
+        yield "invitation-withdrawn"
 
 
 @contextmanager
