@@ -20,6 +20,7 @@ let anchor = null,
   sought = {text: '', kind: 'all', tags: new Set()};
 const filters = element.querySelector('.filters'),
   selection = element.querySelector('.selection'),
+  crops = selection.querySelector('.crops'),
   told = element.querySelector('.wall > .told'),
   everything = element.querySelector('.pick-all'),
   rail = element.querySelector('.tags');
@@ -71,6 +72,10 @@ const showPicked = () => {
   const ids = [...picked],
     empty = ids.filter(id => !rows.get(id).caption).length;
   document.dispatchEvent(new CustomEvent('velatura:picked', {detail: {ids, empty}}));
+};
+const closeCrops = () => {
+  crops.open = false;
+  crops.querySelector('summary').focus();
 };
 const selected = () => {
   outcome.textContent = '';
@@ -145,7 +150,8 @@ document.addEventListener('keydown', event => {
   if ((event.ctrlKey || event.metaKey) && event.key === 'a' && shown.length) {
     event.preventDefault();
     pickAll();
-  } else if (event.key === 'Escape' && picked.size) pickNone();
+  } else if (event.key === 'Escape' && crops.open) closeCrops();
+  else if (event.key === 'Escape' && picked.size) pickNone();
 });
 for (const box of element.querySelectorAll('.aspects'))
   for (const ratio of words.aspects) {
@@ -155,17 +161,14 @@ for (const box of element.querySelectorAll('.aspects'))
   }
 selection.addEventListener('click', event => {
   const {bulk, panel, aspect, rotate} = event.target.closest('button')?.dataset || {},
-    menu = event.target.closest('.menu')?.parentElement,
     field = selection.querySelector('input.words'),
     text = field.value.trim(),
     ids = [...picked];
   if (panel) document.dispatchEvent(new CustomEvent('velatura:panel', {detail: {panel}}));
-  if (menu) {
-    menu.open = false;
-    menu.querySelector('summary').focus();
-  }
-  if (aspect !== undefined) perform('pictures_changed', {what: 'crop', ids, text: '', aspect: aspect || null});
-  else if (bulk === 'delete') remove(ids);
+  if (aspect !== undefined) {
+    closeCrops();
+    perform('pictures_changed', {what: 'crop', ids, text: '', aspect: aspect || null});
+  } else if (bulk === 'delete') remove(ids);
   else if (rotate) perform('pictures_changed', {what: +rotate < 0 ? 'rotate-left' : 'rotate-right', ids, text: ''});
   else if (!['add-before', 'add-after', 'remove-words'].includes(bulk)) return;
   else if (!text) field.focus();
