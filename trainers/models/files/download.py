@@ -12,6 +12,7 @@ from typing import Any
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message
+from trainers.models.files.blob import fetch_blob, parts_size
 from trainers.models.files.hub import DENOISERS, HUB_ID, OPTIONAL, cached_snapshot
 from trainers.models.files.other_bases import INDEXES, other_by_index, other_by_name
 
@@ -84,27 +85,28 @@ class DownloadRequest:
 
 def fetch_files(request: DownloadRequest, progress: Progress | None = None) -> Path:
     """Download files of a repository into the local cache and return their folder; raises as `download_model` does."""
-    from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
+    from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     model, revision = request.model, request.revision
     try:
-        siblings = HfApi().model_info(model, revision=revision, files_metadata=True).siblings or []
-        sizes = {file.rfilename: file.size or 0 for file in siblings}
+        info = HfApi().model_info(model, revision=revision, files_metadata=True)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
         names = request.choose(sizes)
-        total = sum(sizes[name] for name in names)
-        cached = {name: try_to_load_from_cache(model, name, revision=revision) for name in names}
-        here = {name: Path(place) for name, place in cached.items() if isinstance(place, str)}
-        _check_room(model, total - sum(sizes[name] for name in here), Path(constants.HF_HUB_CACHE))
-        before = 0
-        if request.check is not None:
-            if names[0] not in here:
-                bar = None if progress is None else _bar(progress, total)
-                here[names[0]] = Path(hf_hub_download(model, names[0], revision=revision, tqdm_class=bar))
-                before = sizes[names[0]]
-            request.check(here[names[0]].parent)
-        bar = None if progress is None else _bar(progress, total, before)
-        return Path(snapshot_download(model, revision=revision, allow_patterns=names, tqdm_class=bar))
+        here = {name for name in names if isinstance(try_to_load_from_cache(model, name, revision=info.sha), str)}
+        total, before = sum(sizes[name] for name in names), 0
+        missing = total - sum(sizes[name] for name in here)
+        _check_room(model, missing - parts_size(model), Path(constants.HF_HUB_CACHE))
+        silent = _bar(None, total, 0)
+        for name in names:
+            if name not in here:
+                fetch_blob(model, name, info.sha or "main", _bar(progress, total, before))
+            before += sizes[name]
+            if request.check is not None and name == names[0]:
+                request.check(
+                    Path(snapshot_download(model, revision=revision, allow_patterns=[name], tqdm_class=silent))
+                )
+        return Path(snapshot_download(model, revision=revision, allow_patterns=names, tqdm_class=silent))
     except HfHubHTTPError as error:
         raise _refusal(model, error) from error
     except (HTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
@@ -202,7 +204,7 @@ def _refusal(model: str, error: Any) -> VelaturaError:
     )
 
 
-def _bar(progress: Progress, total: int, before: int = 0) -> Any:
+def _bar(progress: Progress | None, total: int, before: int) -> Any:
     """A progress-bar class without display that reports bytes to `progress`, including those downloaded `before`."""
     from tqdm.auto import tqdm
 
@@ -212,7 +214,7 @@ def _bar(progress: Progress, total: int, before: int = 0) -> Any:
 
         def update(self, n: float | None = 1) -> bool | None:
             shown = super().update(n)
-            if self.unit == "B":
+            if self.unit == "B" and progress is not None:
                 progress(min(before + int(self.n), total), total)
             return shown
 

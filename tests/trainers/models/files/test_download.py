@@ -2,90 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import json
-import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.base_hub import TOKEN, serving_base
 from tests.tiny_flow import tiny_flow_folder
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
-from trainers.models.files.download import check_id, download_model, needed_files
+from trainers.models.files.blob import _check, blob_folder
+from trainers.models.files.download import NeedsTokenError, check_id, download_model, needed_files
 from trainers.models.files.hub import cached_snapshot
 from trainers.models.load import load_model
-
-SHA = "a" * 40
-
-
-class Hub(BaseHTTPRequestHandler):
-    """Just enough of the hub's interface: listing, tree and files of one folder, and its ways of saying no."""
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def answer(self, body: bool) -> None:
-        path = self.path.split("?")[0]
-        if "/locked/" in path:
-            return self.send(403, {"X-Error-Code": "GatedRepo"})
-        if "/refused/" in path:  # a token without rights
-            return self.send(403, {})
-        if "/tiny/base" not in path:
-            return self.send(401, {"X-Error-Code": "RepoNotFound"})
-        files = self.server.files
-        if found := re.fullmatch(r"/tiny/base/resolve/\w+/(.+)", path):
-            self.server.fetched.add(found[1])
-            content = files[found[1]]
-            headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": SHA}
-            return self.send(200, headers, content, body)
-        if "/tree/" in path:
-            rows = [{"type": "file", "path": p, "size": len(c), "oid": "b" * 40} for p, c in files.items()]
-            return self.send(200, {}, json.dumps(rows).encode())
-        listing = [{"rfilename": p, "size": len(c)} for p, c in files.items()]
-        return self.send(200, {}, json.dumps({"id": "tiny/base", "sha": SHA, "siblings": listing}).encode())
-
-    def send(self, status: int, headers: dict[str, str], content: bytes = b"", body: bool = True) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(content))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-    def log_message(self, *args: object) -> None:
-        pass
 
 
 @pytest.fixture
 def hub(tiny_bases, tmp_path, monkeypatch):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    folder: Path = tiny_bases["sd1"]
-    server.files = {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
-    server.files |= {
-        "README.md": b"#",
-        "unet/diffusion_pytorch_model.bin": b"pickle",
-        "safety_checker/config.json": b"{}",
-    }
-    server.files["unet/diffusion_pytorch_model.fp16.safetensors"] = b"variant"
-    server.fetched = set()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    address = f"http://127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
-    template = address + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving_base(tiny_bases["sd1"]) as hub:
+        hub.files |= {
+            "README.md": b"#",
+            "unet/diffusion_pytorch_model.bin": b"pickle",
+            "safety_checker/config.json": b"{}",
+            "unet/diffusion_pytorch_model.fp16.safetensors": b"variant",
+        }
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+        yield hub
 
 
 def test_fetches_what_is_needed_and_nothing_else(hub, tiny_bases, tmp_path):
@@ -150,13 +98,74 @@ def test_disk_is_checked_first(hub, monkeypatch):
     assert not hub.fetched
 
 
-def test_full_disk_while_writing(hub, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
-    with pytest.raises(VelaturaError, match=r"could not write tiny/base to .*No space left on device"):
+
+def test_full_disk_while_writing(hub, monkeypatch, tmp_path):
+    def fill(descriptor, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr("huggingface_hub.file_download.http_get", lambda *_, **__: fill(0, b""))
+        with pytest.raises(VelaturaError, match=r"could not write tiny/base to .*No space left on device"):
+            download_model("tiny/base")
+    assert cached_snapshot("tiny/base") is None
+    assert download_model("tiny/base") == cached_snapshot("tiny/base")
+
+
+def test_a_download_that_broke_off_goes_on_where_it_ended(hub, monkeypatch):
+    """The client repeats by itself; a process that was killed leaves its part, which the next one continues."""
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 500)
+    hub.broken[WEIGHTS] = 1000
+    download_model("tiny/base")
+    assert [first for name, first in hub.begun if name == WEIGHTS] == [0, 1000]
+
+
+def test_a_part_of_an_earlier_process_is_continued_and_one_of_the_wrong_size_is_not(hub):
+    etag = hashlib.sha256(hub.files[WEIGHTS]).hexdigest()
+    part = blob_folder("tiny/base") / f"{etag}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(hub.files[WEIGHTS][:700])
+    seen = []
+    download_model("tiny/base", lambda done, _: seen.append(done))
+    assert [first for name, first in hub.begun if name == WEIGHTS] == [700] and not part.exists()
+    assert seen == sorted(seen)
+    blob = part.with_suffix("")
+    blob.unlink()
+    part.write_bytes(hub.files[WEIGHTS] + b"more")
+    download_model("tiny/base")
+    assert blob.read_bytes() == hub.files[WEIGHTS]
+
+
+def test_a_file_with_another_hash_is_deleted_and_never_used(hub):
+    hub.damaged.add(WEIGHTS)
+    with pytest.raises(VelaturaError, match=f"{WEIGHTS} of tiny/base arrived damaged, so it was deleted"):
         download_model("tiny/base")
+    assert cached_snapshot("tiny/base") is None and not list(blob_folder("tiny/base").glob("*.part"))
+    hub.damaged.clear()
+    download_model("tiny/base")
+    # Small files are announced by git's hash.
+    content = b'{"a": 1}'
+    (part := blob_folder("tiny/base") / "x.part").write_bytes(content)
+    git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    _check(part, git, "tiny/base", "x")
+    with pytest.raises(VelaturaError, match="damaged"):
+        _check(part, "0" * 40, "tiny/base", "x")
+    assert not part.exists()
+
+
+def test_a_gated_base_comes_to_who_is_logged_in_and_has_accepted_its_terms(hub, monkeypatch, tmp_path):
+    hub.gated = True
+    with pytest.raises(NeedsTokenError, match="tiny/base is gated"):
+        download_model("tiny/base")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    hub.accepted = False
+    with pytest.raises(NeedsTokenError, match="accept its terms"):
+        download_model("tiny/base")
+    hub.accepted = True
+    download_model("tiny/base")
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert cached_snapshot("tiny/base") and TOKEN.encode() not in kept
 
 
 def test_no_network(monkeypatch, tmp_path):

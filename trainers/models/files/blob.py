@@ -1,0 +1,83 @@
+"""Downloads a file of a hub repository so that it can be resumed, and checks it.
+
+The hub's client begins each file anew, and compares only its size. This module fills the `blobs` folder of the client's
+cache; the client itself then makes the snapshot from it. A blob has the hash of its content as its name, SHA-256 for
+large files and git's SHA-1 for the others, and gets this name only once its content has been compared with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from trainers.errors import VelaturaError
+
+CHUNK = 2**20
+GIT, SHA256 = 40, 64
+"""Lengths of the hashes in hexadecimal digits."""
+
+
+def fetch_blob(model: str, name: str, revision: str, bar: Any) -> None:
+    """Download the file `name` of a revision, from where an earlier download ended; `bar` is a class like `tqdm`.
+
+    VelaturaError if its content is not what the hub announces. Raises the errors of the hub's client, too.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    facts = get_hf_file_metadata(hf_hub_url(model, name, revision=revision))
+    blob = blob_folder(model) / str(facts.etag)
+    part = blob.with_name(f"{blob.name}.part")
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(blob.with_name(f"{blob.name}.lock")):
+        if blob.is_file():
+            return
+        here = part.stat().st_size if part.is_file() else 0
+        if here != facts.size:
+            headers = build_hf_headers()
+            if urlsplit(facts.location).netloc != urlsplit(hf_hub_url(model, name)).netloc:
+                headers.pop("authorization", None)  # the hub's token stays with the hub
+            with part.open("ab" if here < (facts.size or 0) else "wb") as file:
+                http_get(
+                    facts.location,
+                    file,
+                    resume_size=file.tell(),
+                    headers=headers,
+                    expected_size=facts.size,
+                    tqdm_class=bar,
+                )
+        _check(part, blob.name, model, name)
+        part.replace(blob)
+
+
+def parts_size(model: str) -> int:
+    """Bytes of a model's unfinished files that earlier downloads left."""
+    return sum(part.stat().st_size for part in blob_folder(model).glob("*.part"))
+
+
+def blob_folder(model: str) -> Path:
+    """The folder of a model's files in the hub's cache."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model, repo_type="model") / "blobs"
+
+
+def _check(part: Path, expected: str, model: str, name: str) -> None:
+    """Delete the file and raise VelaturaError unless it has the expected hash, if that is one."""
+    if len(expected) not in (GIT, SHA256):
+        return
+    digest = hashlib.sha256() if len(expected) == SHA256 else hashlib.sha1(b"blob %d\0" % part.stat().st_size)
+    with part.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != expected:
+        part.unlink()
+        raise VelaturaError(
+            "{name} of {model} arrived damaged, so it was deleted; download it again", name=name, model=model
+        )
