@@ -33,7 +33,7 @@ class BaseHub:
     broken: dict[str, int] = field(default_factory=dict)
     """Bytes after which the connection ends, by file; once each."""
     slow: threading.Event | None = None
-    """If set, large files stop in the middle until it is set."""
+    """If given, files of more than 20 MB stop in the middle until it is set."""
     damaged: set[str] = field(default_factory=set)
     """Files that arrive with other content than announced."""
 
@@ -124,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             self.connection.shutdown(2)
             return
-        half = len(content) // 2 if self.held.slow is not None and len(content) > 10_000 else 0
+        half = len(content) // 2 if self.held.slow is not None and len(content) > 20_000_000 else 0
         if half and self.held.slow is not None:
             self.wfile.write(content[:half])
             self.wfile.flush()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.base_hub import BaseHub, serving_base
 from tests.browser import browser, chromium
 from tests.forked import fork_server
 from tests.quick_passwords import hash_quickly
@@ -90,6 +92,24 @@ def tiny_bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     root = make_once(tmp_path_factory, "bases", make)
     return {family: root / family for family in FAMILIES}
+
+
+@pytest.fixture
+def base_hub(tiny_bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseHub]:
+    """A hub that has a base, for this process and those that it starts; nobody is logged in, and nothing is here."""
+    with serving_base(tiny_bases["sd1"]) as hub:
+        places = {"HF_HUB_CACHE": "cache", "HF_TOKEN_PATH": "token", "HF_STORED_TOKENS_PATH": "stored_tokens"}
+        for name, place in places.items():
+            monkeypatch.setenv(name, str(tmp_path / "hub" / place))
+            monkeypatch.setattr(f"huggingface_hub.constants.{name}", str(tmp_path / "hub" / place))
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", hub.url)
+        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield hub
 
 
 @pytest.fixture

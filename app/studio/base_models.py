@@ -119,7 +119,7 @@ def _of_path(base: Base, path: Path) -> Base:
 
 
 def _described(base: Base, known: Recognised) -> Base:
-    return replace(base, known=describe(known), warning=warning_of(known), licence=licence_of(known))
+    return replace(base, known=describe(known), warning=warning_of(known), licence=licence_of(known, base.model))
 
 
 def size_of(path: Path) -> int:

@@ -18,9 +18,6 @@ from trainers.models.families import FAMILIES
 from trainers.models.files.download import NeedsTokenError, OfflineError
 
 DOWNLOADER = "app.studio.downloads.process"
-TOKEN = "HF_TOKEN"
-
-
 OFFERS = tuple(family.offered for family in FAMILIES if family.offered)
 """The bases that the studio offers to download."""
 
@@ -54,12 +51,12 @@ class Downloads:
         self._wanted: dict[str, set[str]] = {}  # keys of those who wait for it, by model
         self._lock = threading.Lock()
 
-    def start(self, model: str, key: str, token: str = "") -> None:
-        """Start or join a download of a model. The token is never stored."""
+    def start(self, model: str, key: str) -> None:
+        """Start or join a download of a model."""
         with self._lock:
             self._wanted.setdefault(model, set()).add(key)
             if not self.look(model).busy:
-                self._worker(model).start({"model": model}, {TOKEN: token} if token else None)
+                self._worker(model).start({"model": model})
 
     def models(self) -> list[str]:
         """All downloads of this studio."""
@@ -75,7 +72,7 @@ class Downloads:
         return ""
 
     def stop(self, model: str, key: str) -> None:
-        """Cancel a download for `key`; partial data is kept for a later resume.
+        """Pause a download for `key`; what has arrived is kept.
 
         It continues for others who wait for it. VelaturaError if only others do.
         """

@@ -34,8 +34,8 @@ class Worker:
         self.folder, self.module = folder, module
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, request: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> None:
-        """Start with a new request; `variables` go into the environment and are never stored."""
+    def start(self, request: Mapping[str, Any]) -> None:
+        """Start with a new request."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, mode=0o700)
@@ -47,7 +47,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=python_environment({"HF_HUB_DISABLE_TELEMETRY": "1"} | dict(variables or {})),
+                env=python_environment({"HF_HUB_DISABLE_TELEMETRY": "1"}),
             )
 
     def stop(self) -> None:

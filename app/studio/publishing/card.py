@@ -16,7 +16,8 @@ from trainers.formats.programs.check import describe_programs
 from trainers.formats.read import read_outline
 from trainers.formats.training_metadata import settings_of
 from trainers.formats.write.convert import is_plain
-from trainers.models.families import find_family
+from trainers.models.families import find_family, known_licence
+from trainers.models.families.family import Licence
 from trainers.models.files.hub import HUB_ID
 
 UNKNOWN = "unknown"
@@ -72,7 +73,7 @@ def write_card(style: Path, facts: CardFacts, shown: Sequence[Shown], grid: str)
         *_pictures(shown, grid),
         *_loading(style, summary, facts, base),
         *_recipe(summary, facts),
-        *_terms(licence),
+        *_terms(licence, known_licence(summary.base.family, base)),
     )
     body = "\n\n".join(parts)
     return f"---\n{header}\n---\n\n{body}\n"
@@ -189,10 +190,13 @@ def _recipe(summary: StyleSummary, facts: CardFacts) -> Iterator[str]:
     yield "`velatura inspect` shows every setting, which the file holds."
 
 
-def _terms(licence: str) -> Iterator[str]:
+def _terms(licence: str, of_base: Licence | None) -> Iterator[str]:
     yield "## Licence"
     yield _plain(licence) or "The author has named none, so ask before you use it for more than looking at it."
-    yield "The licence of the base applies too."
+    if of_base is None:
+        yield "The licence of the base applies too."
+    else:
+        yield f"The licence of the base applies too: [{_plain(of_base.name)}]({of_base.page}), {of_base.terms}."
 
 
 def _code(language: str, text: str) -> str:

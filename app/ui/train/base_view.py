@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from app.studio.base_models import Base, Bases
 from app.studio.downloads.downloads import OFFERS, Download, Downloads, free_bytes
+from app.studio.downloads.hub_login import SETTINGS_PAGE, hub_page, is_logged_in
 from app.studio.programs.targets import TARGETS, TITLES, TRY, Target, families_of, lacks_base, opens
 from app.ui.components import text as shared
+from app.ui.components.download_menu import short
 from app.ui.train import text as words
 from app.ui.train.style_view import Card, Pick
 from app.units import readable_size
 from trainers.messages import joined, listed
+from trainers.models.bases.find import folder_for_files
 from trainers.models.families.family import HubBase
 
 SPARE_ROOM = 10**9
@@ -41,6 +44,7 @@ class OfferedBase:
     facts: str = ""
     page: str = ""
     licence: str = ""
+    licence_page: str = ""
     is_here: bool = False
     no_room: str = ""
 
@@ -59,6 +63,18 @@ class BaseChoice:
     """Whether the person has yet to choose one."""
     is_shown: bool
     """False until the program is chosen, unless a base is chosen already."""
+
+
+@dataclass(frozen=True)
+class HubAccount:
+    """The login of this computer to the hub."""
+
+    may_log_in: bool
+    is_logged_in: bool
+    tokens: str
+    """The page that makes tokens."""
+    problem: str
+    """Why a login failed, or ""."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +115,18 @@ def read_choice(target: Target, base: Base) -> BaseChoice:
     return BaseChoice(base.model, base.title, base_facts(base), note, base.to_download, False, is_shown)
 
 
+def read_account(may_log_in: bool, problem: str) -> HubAccount:
+    """The login of this computer to the hub, for somebody who may change it or not."""
+    return HubAccount(may_log_in, is_logged_in(), hub_page(SETTINGS_PAGE), problem)
+
+
 def read_panel(target: Target, chosen: str, bases: Bases, downloads: Downloads) -> BasePanel:
     """The bases that can replace `chosen`: those whose styles the program opens."""
     here, room, families = bases.found(), free_bytes(), families_of(target)
     models = {base.model for base in here}
     suited = [base for base in here if opens(target, base) or (base.model == chosen and not base.is_starter)]
     others = listed([base.title for base in here if base not in suited and not base.is_starter])
+    put = words.PUT_FILE.format(folder=short(folder_for_files())) if bases.anywhere else ""
     line = words.OTHER_BASES.format(program=TITLES[target], bases=others) if others else ""
     suiting = [family.offered for family in families if family.offered]
     offers = [_offer(offer, offer.model in models, room, downloads.look(offer.model)) for offer in suiting]
@@ -112,21 +134,23 @@ def read_panel(target: Target, chosen: str, bases: Bases, downloads: Downloads) 
     offers += [_named(model, downloads.look(model)) for model in downloads.models() if model not in listed_models]
     rows = [FoundBase(base.model, base.title, base_facts(base), base.model == chosen) for base in suited]
     hint = words.BY_NAME_HINT if bases.anywhere else words.BY_NAME_SHARED
-    return BasePanel(rows, line or ("" if rows else words.NONE_HERE), offers, hint)
+    return BasePanel(rows, joined(" ", ("" if rows else words.NONE_HERE, line, put)), offers, hint)
 
 
 def _offer(offer: HubBase, is_here: bool, room: int, state: Download) -> OfferedBase:
     size, free = readable_size(offer.size), readable_size(room)
     too_large = not (is_here or state.busy) and offer.size + SPARE_ROOM > room
+    account = words.NEEDS_ACCOUNT if offer.gated else ""
     return OfferedBase(
         offer.model,
         offer.title,
         state,
         _line(offer.title, state),
         label=_label(state),
-        facts=joined(" ", (offer.summary, words.SIZE_AND_ROOM.format(size, free))),
+        facts=joined(" ", (offer.summary, account, words.SIZE_AND_ROOM.format(size, free))),
         page=offer.page,
-        licence=words.LICENCE.format(offer.licence),
+        licence=words.LICENCE.format(name=offer.licence.name, terms=offer.licence.terms),
+        licence_page=offer.licence.page,
         is_here=is_here,
         no_room=words.NO_ROOM.format(size, free) if too_large else "",
     )
@@ -134,7 +158,7 @@ def _offer(offer: HubBase, is_here: bool, room: int, state: Download) -> Offered
 
 def _named(model: str, state: Download) -> OfferedBase:
     """A model requested by its id."""
-    return OfferedBase(model, model, state, _line(model, state), label=_label(state))
+    return OfferedBase(model, model, state, _line(model, state), label=_label(state), page=hub_page(model))
 
 
 def _label(state: Download) -> str:

@@ -113,7 +113,7 @@ element.addEventListener('submit', event => {
   renaming.delete(field);
   if (form.matches('.rename')) ask('rename-preset', form.dataset.about, {text: field.value});
   if (form.matches('.token')) {
-    ask('download', form.dataset.model, {token: field.value});
+    ask('log-in', form.dataset.model, {token: field.value});
     field.value = '';
   }
 });

@@ -12,9 +12,11 @@ from typing import Any, get_args
 import gradio as gr
 from markupsafe import Markup
 
+from app.errors import as_sentence
 from app.jobs.permissions import Actor
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Choices, Draft
+from app.studio.downloads import hub_login
 from app.studio.programs.targets import TARGETS, TRY, lacks_base, opens
 from app.studio.services import Services
 from app.studio.settings.plan import (
@@ -114,7 +116,7 @@ class StyleStep:
             "set": partial(with_setting, key=about, text=text),
             "back": lambda draft: without_settings(draft, *filter(None, [about])),
         }
-        key, named = actor.key, None
+        key, named, problem = actor.key, None, ""
         if what in changes:
             self.services.drafts.change(key, changes[what], actor.tab)
         elif what == "program" and about in TARGETS:
@@ -122,21 +124,22 @@ class StyleStep:
             self._suit_base(actor)
         elif what == "base":
             named = self._take_base(key, about, actor.tab)
-        elif what in ("download", "cancel-download", "again"):
-            self._fetch(key, what, about, event.token)
+        elif what in ("download", "pause-download", "log-in", "log-out", "again"):
+            problem = self._fetch(actor, what, about, event.token)
         elif what == "advanced":
             self.services.preferences.change(key, advanced=text == "on")
         answer = self.presets.act(event, actor)
         draft = self.services.drafts.read(key)
         if what in ("measure", "program", "base", "again"):
             self._measure(draft, actor, again=what == "measure")
-        return self._answered(actor, answer, event.open, named, event if event.count else None)
+        edit = event if event.count else None
+        return self._choices(actor, named, problem, edit) | self._below(actor, answer, event.open, edit)
 
     def on_settings_read(self, event: SettingsRead, request: gr.Request) -> Shown:
         """Import a settings file of the studio or of another program."""
         actor = actor_of(request)
         answer = self.presets.read(event, actor)
-        return self._answered(actor, answer, event.open)
+        return self._choices(actor) | self._below(actor, answer, event.open)
 
     # ---------------------------------------------------------------- within
     def _suit_base(self, actor: Actor) -> None:
@@ -175,13 +178,26 @@ class StyleStep:
         self.services.preferences.change(key, base=base.model)
         return None
 
-    def _fetch(self, key: str, what: str, model: str, token: str) -> None:
+    def _fetch(self, actor: Actor, what: str, model: str, token: str) -> str:
+        """Act on a download or on the login to the hub, or look for bases again; returns a problem, or ""."""
         if what == "again":
             self.services.bases.found(again=True)
-        elif what == "cancel-download":
-            self.services.downloads.stop(model, key)
-        elif HUB_ID.fullmatch(model):
-            self.services.downloads.start(model, key, token[:MOST_TOKEN])
+        elif what == "pause-download":
+            self.services.downloads.stop(model, actor.key)
+        elif what in ("log-in", "log-out"):
+            try:
+                if not self._may_log_in(actor):
+                    raise VelaturaError(words.ASK_TO_LOG_IN)
+                hub_login.log_in(token[:MOST_TOKEN]) if what == "log-in" else hub_login.log_out()
+            except VelaturaError as error:
+                return as_sentence(error)
+        if what in ("download", "log-in") and HUB_ID.fullmatch(model):
+            self.services.downloads.start(model, actor.key)
+        return ""
+
+    def _may_log_in(self, actor: Actor) -> bool:
+        """Whether they may change the login that this computer has at the hub."""
+        return self.services.bases.anywhere or actor.is_admin
 
     def _measure(self, draft: Draft, actor: Actor, again: bool = False) -> None:
         """Measure the speed of this computer on the chosen base, if unknown."""
@@ -194,18 +210,9 @@ class StyleStep:
             else:
                 jobs.begin_pace(draft, config, actor.name)
 
-    def _answered(
-        self,
-        actor: Actor,
-        answer: Answer,
-        is_open: bool,
-        named: Base | None = None,
-        edit: StyleAction | None = None,
+    def _choices(
+        self, actor: Actor, named: Base | None = None, problem: str = "", edit: StyleAction | None = None
     ) -> Shown:
-        """All parts, with the answer in the part that sent the event."""
-        return self._choices(actor, named, edit) | self._below(actor, answer, is_open, edit)
-
-    def _choices(self, actor: Actor, named: Base | None = None, edit: StyleAction | None = None) -> Shown:
         began = now_us()
         services, draft = self.services, self.services.drafts.read(actor.key)
         target, base = services.preferences.read(actor.key).program, services.bases.look(draft.choices.base)
@@ -220,6 +227,7 @@ class StyleStep:
             programs=base_view.read_programs(target),
             base=base_view.read_choice(target, base),
             panel=base_view.read_panel(target, draft.choices.base, services.bases, services.downloads),
+            account=base_view.read_account(self._may_log_in(actor), problem),
             answer=named,
             aims=style_view.read_aims(draft),
             is_subject=draft.choices.aim == "subject",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from html import unescape
@@ -19,23 +20,24 @@ from app.studio.paths import Paths
 from app.studio.programs.targets import TRY
 from app.studio.runs.estimates import Cost, Measured, cost_key
 from app.studio.settings.plan import STOPS, choose, drafts_by_preset, plan, with_setting
-from app.ui.components import text as shared
 from app.ui.document.templates import render
 from app.ui.train import text as words
-from app.ui.train.base_view import read_choice, read_panel
+from app.ui.train.base_view import HubAccount, read_account, read_choice, read_panel
 from app.ui.train.start_view import StartState, start_sheet
 from app.ui.train.style_view import read_presets
 
 NASTY = "<b>x</b>/y"
 
 
-def base_panel(bases: Bases, downloads: Downloads, model: str = "starter") -> str:
+def base_panel(bases: Bases, downloads: Downloads, model: str = "starter", account: HubAccount | None = None) -> str:
     """The base model as a page shows it."""
     panel = read_panel(TRY, model, bases, downloads)
-    return render("train/base.html", base=read_choice(TRY, bases.look(model)), panel=panel, answer=None)
+    account = account or replace(read_account(True, ""), is_logged_in=False)
+    base = read_choice(TRY, bases.look(model))
+    return render("train/base.html", base=base, panel=panel, answer=None, account=account)
 
 
-def fetching(paths: Paths, state: Download) -> str:
+def fetching(paths: Paths, state: Download, account: HubAccount | None = None) -> str:
     """The base model while one of another name is on its way."""
 
     class Fetching(Downloads):
@@ -45,7 +47,7 @@ def fetching(paths: Paths, state: Download) -> str:
         def look(self, model: str) -> Download:
             return state if model == "a/b" else Download()
 
-    return base_panel(Bases(anywhere=True), Fetching(paths))
+    return base_panel(Bases(anywhere=True), Fetching(paths), account=account)
 
 
 @pytest.fixture
@@ -126,24 +128,29 @@ def test_a_base_that_is_not_here_can_be_downloaded(paths: Paths) -> None:
 def test_a_download_without_a_network_is_one_sentence(paths: Paths) -> None:
     downloads = Downloads(paths)
     assert downloads.look("nobody/nothing") == Download()
-    downloads.start("nobody/nothing", "ann", token="hf_secret")
+    downloads.start("nobody/nothing", "ann")
     end = time.monotonic() + 120
     while (state := downloads.look("nobody/nothing")).busy:
         assert time.monotonic() < end
         time.sleep(0.05)
     assert state.phase == "failed" and "there is no network" in state.sentence and not state.needs_token
     assert downloads.models() == ["nobody/nothing"] and downloads.arrived_for("ann") == ""
-    kept = b"".join(path.read_bytes() for path in paths.root.rglob("*") if path.is_file())
-    assert b"nobody/nothing" in kept and b"hf_secret" not in kept
     assert base_panel(Bases(anywhere=True), downloads).count('class="problem"') == 1
     downloads.stop_all()
 
 
 def test_how_far_a_download_is(paths: Paths) -> None:
     shown = fetching(paths, Download("download", 250_000_000, 1_000_000_000))
-    assert "Downloading a/b: 250.0 MB of 1.0 GB" in shown and 'aria-valuenow="25"' in shown and shared.CANCEL in shown
-    token = fetching(paths, Download("failed", sentence="a/b is gated", needs_token=True))
-    assert words.TOKEN in token and 'type="password"' in token
+    assert "Downloading a/b: 250.0 MB of 1.0 GB" in shown and 'aria-valuenow="25"' in shown and words.PAUSE in shown
+    state = Download("failed", sentence="a/b is gated", needs_token=True)
+    form = fetching(paths, state)
+    assert words.TOKEN in form and 'type="password"' in form
+    links = re.findall(r'href="https://huggingface.co/([^"]*)" target="_blank" rel="noopener noreferrer"', form)
+    assert links[-2:] == ["a/b", "settings/tokens"]
+    guest = fetching(paths, state, read_account(False, ""))
+    assert words.ASK_TO_LOG_IN in guest and "password" not in guest and "settings/tokens" not in guest
+    known = fetching(paths, state, replace(read_account(True, ""), is_logged_in=True))
+    assert "password" not in known and words.HAS_ACCEPTED in known and words.LOG_OUT in known
     ended = fetching(paths, Download("done"))
     assert 'role="progressbar"' not in ended and words.TOKEN not in ended and 'class="problem"' not in ended
 

@@ -83,6 +83,12 @@ def find_other_models() -> dict[str, str]:
     return reasons
 
 
+def folder_for_files() -> Path:
+    """The folder for the file of a base: that of ComfyUI or A1111 if there is one, else one of Velatura's own."""
+    checkpoints = (folder for folder, kind in _roots() if kind != "folder" and folder.is_dir())
+    return next(checkpoints, None) or next(own_model_folders())
+
+
 def _candidates() -> Iterator[tuple[str, Path, Kind]]:
     """Names and paths of possible bases, each file or folder once."""
     seen: set[Path] = set()

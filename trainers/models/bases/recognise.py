@@ -21,7 +21,7 @@ from trainers.messages import Message as _
 from trainers.messages import joined
 from trainers.models.bases.detect import family_of_file, family_of_folder
 from trainers.models.bases.named import NamedBase, list_named_bases
-from trainers.models.families import FAMILIES, find_family
+from trainers.models.families import FAMILIES, find_family, known_licence
 from trainers.models.families.family import Variant
 from trainers.models.files.folder import read_json
 from trainers.models.files.header import Header, read_header
@@ -161,9 +161,9 @@ def warning_of(known: Recognised) -> str:
     )
 
 
-def licence_of(known: Recognised) -> str:
-    """A sentence on the licence of a base and of styles made on it; empty if unknown."""
-    licence = None if known.variant is None else known.variant.licence
+def licence_of(known: Recognised, model: str = "") -> str:
+    """A sentence on the licence of a base and of styles made on it, from its files or its hub id; empty if unknown."""
+    licence = (known.variant.licence if known.variant else None) or known_licence(known.family, model)
     if licence is None:
         return ""
     return _(

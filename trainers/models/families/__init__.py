@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainers.errors import VelaturaError
 from trainers.models.families.chroma import Chroma
-from trainers.models.families.family import Family
+from trainers.models.families.family import Family, Licence
 from trainers.models.families.flux import Flux1
 from trainers.models.families.sd1 import StableDiffusion1
 from trainers.models.families.sd2 import StableDiffusion2
@@ -39,3 +39,14 @@ def get_family(name: str) -> Family:
         name=name,
         families=", ".join(f.name for f in FAMILIES),
     )
+
+
+def known_licence(family: str, model: str) -> Licence | None:
+    """The licence of the base with this hub id, or the one that all bases of its family have; None if unknown."""
+    known = find_family(family)
+    if known is None:
+        return None
+    if known.offered is not None and known.offered.model == model:
+        return known.offered.licence
+    licences = {variant.licence for variant in known.variants}
+    return licences.pop() if len(licences) == 1 else None

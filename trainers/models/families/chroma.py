@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trainers.models.families.family import Variant
+from trainers.messages import Message as _
+from trainers.models.families.family import HubBase, Variant
 from trainers.models.families.flux import T5, T5_TOKENS, VAE, FluxFamily, apache, predict_packed
 from trainers.models.families.t5 import encode_t5
 from trainers.models.files.parts import PartSource
@@ -26,6 +27,13 @@ class Chroma(FluxFamily):
     name = "chroma"
     title = "Chroma"
     short_title = "Chroma"
+    offered = HubBase(
+        "lodestones/Chroma1-HD",
+        "Chroma 1 HD",
+        27_500_000_000,
+        _("A free relative of Flux.1; needs a graphics card with 12 GB or more, packed."),
+        apache("lodestones/Chroma1-HD"),
+    )
     hub_tag = "chroma"
     implementation = "https://github.com/lodestone-rock/flow"
     networks: ClassVar[Mapping[str, str]] = {

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from trainers.models.schedule import Schedule
     from trainers.models.text import Conditioning
 
+OPENRAIL = Message("any use is allowed, except the harmful ones that it lists")
+"""Terms of the OpenRAIL licences."""
 NO_PARTS = Message("base.parts has no effect on {title}, whose files hold all parts; remove it")
 Denoiser = Literal["unet", "transformer"]
 Layout = Literal["clip", "open_clip"]
@@ -76,7 +78,9 @@ class HubBase:
     title: str
     size: int
     summary: Message
-    licence: str
+    licence: Licence
+    gated: bool = False
+    """Whether the hub sends it only to accounts that have accepted its terms."""
 
     @property
     def page(self) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
-from trainers.models.families.family import Licence, OriginalLayer, Pair, Variant, down_factor
+from trainers.models.families.family import HubBase, Licence, OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.flow import FlowFamily
 from trainers.models.families.flux_names import original_layers
 from trainers.models.families.t5 import count_t5, encode_t5
@@ -98,6 +98,14 @@ class Flux1(FluxFamily):
     name = "flux"
     title = "Flux.1"
     short_title = "Flux.1"
+    offered = HubBase(
+        "black-forest-labs/FLUX.1-dev",
+        "Flux.1 dev",
+        33_700_000_000,
+        _("Follows long prompts very closely; needs a graphics card with 12 GB or more, packed."),
+        DEV_LICENCE,
+        gated=True,
+    )
     hub_tag = "flux"
     implementation = "https://github.com/black-forest-labs/flux"
     networks: ClassVar[Mapping[str, str]] = {

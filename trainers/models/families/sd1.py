@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from trainers.messages import Message as _
-from trainers.models.families.family import HubBase, Layout, Variant
+from trainers.models.families.family import OPENRAIL, HubBase, Layout, Licence, Variant
 from trainers.models.families.unet import ONE_ENCODER, UNetFamily
 
 FACTS = (512, "sd_v1", "stable-diffusion-v1", "sd1")
@@ -21,7 +21,7 @@ class StableDiffusion1(UNetFamily):
         "Stable Diffusion 1.5",
         4_300_000_000,
         _("The most widely used one; trains on small graphics cards."),
-        "CreativeML OpenRAIL-M",
+        Licence("CreativeML OpenRAIL-M", OPENRAIL, "https://huggingface.co/spaces/CompVis/stable-diffusion-license"),
     )
     hub_tag = "stable-diffusion"
     context_width = 768

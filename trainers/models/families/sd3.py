@@ -51,8 +51,9 @@ class StableDiffusion3(FlowFamily):
         "stabilityai/stable-diffusion-3.5-medium",
         "Stable Diffusion 3.5 medium",
         6_800_000_000,
-        _("Follows long prompts more closely; needs an account on Hugging Face, and its terms accepted there."),
-        "Stability AI Community License",
+        _("Follows long prompts more closely."),
+        COMMUNITY,
+        gated=True,
     )
     text_positions = 77 + T5_LENGTH
     hub_tag = "sd3"

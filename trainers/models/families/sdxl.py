@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.messages import Message as _
-from trainers.models.families.family import HubBase, Layout, Pair, Variant
+from trainers.models.families.family import OPENRAIL, HubBase, Layout, Licence, Pair, Variant
 from trainers.models.families.unet import UNetFamily
 from trainers.models.families.unet_names import UNetShape, original_path
 
@@ -27,7 +27,11 @@ class StableDiffusionXL(UNetFamily):
         "Stable Diffusion XL",
         13_900_000_000,
         _("Finer, larger pictures; needs a graphics card with 12 GB or more."),
-        "CreativeML OpenRAIL++-M",
+        Licence(
+            "CreativeML OpenRAIL++-M",
+            OPENRAIL,
+            "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
+        ),
     )
     hub_tag = "stable-diffusion-xl"
     implementation = "https://github.com/Stability-AI/generative-models"

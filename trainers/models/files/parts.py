@@ -50,10 +50,11 @@ def usual_folders(names: Iterable[str]) -> Iterator[Path]:
 
 
 def own_model_folders() -> Iterator[Path]:
-    """The folders in the environment variable VELATURA_MODELS."""
+    """The folders in the environment variable VELATURA_MODELS, then the one in the home folder."""
     for entry in os.environ.get("VELATURA_MODELS", "").split(os.pathsep):
         if entry.strip():
             yield Path(entry.strip()).expanduser()
+    yield Path.home() / "Velatura" / "models"
 
 
 def part_roots(base: Path) -> list[Path]:

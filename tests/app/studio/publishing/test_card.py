@@ -43,12 +43,16 @@ def test_a_card_says_how_to_load_and_prompt_a_style(tmp_path: Path) -> None:
     assert 'pipe.load_lora_weights("ann/dusk", weight_name="dusk.safetensors")' in body
     assert f'from_pretrained("{BASE}"' in body and "image = pipe('dusk style, a lighthouse')" in body
     assert "ComfyUI" in body and "CC BY 4.0" in body
+    of_base = (
+        "[CreativeML OpenRAIL-M](https://huggingface.co/spaces/CompVis/stable-diffusion-license), any use is allowed"
+    )
+    assert f"The licence of the base applies too: {of_base}" in body
 
 
 def test_a_card_without_licence_says_so(tmp_path: Path) -> None:
     card = write_card(write_style(tmp_path / "a.safetensors"), CardFacts("a", "ann/a"), [], "")
     assert "license: unknown\n" in card and "The author has named none" in card and "needs no trigger word" in card
-    assert "widget" not in card and "<Gallery" not in card
+    assert "The licence of the base applies too" in card and "widget" not in card and "<Gallery" not in card
 
 
 def test_a_card_promises_nothing_of_layers_that_no_base_has(tmp_path: Path) -> None:

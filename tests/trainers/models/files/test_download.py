@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.base_hub import TOKEN, serving_base
+from tests.base_hub import TOKEN
 from tests.tiny_flow import tiny_flow_folder
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
@@ -21,19 +21,14 @@ from trainers.models.load import load_model
 
 
 @pytest.fixture
-def hub(tiny_bases, tmp_path, monkeypatch):
-    with serving_base(tiny_bases["sd1"]) as hub:
-        hub.files |= {
-            "README.md": b"#",
-            "unet/diffusion_pytorch_model.bin": b"pickle",
-            "safety_checker/config.json": b"{}",
-            "unet/diffusion_pytorch_model.fp16.safetensors": b"variant",
-        }
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-        yield hub
+def hub(base_hub):
+    base_hub.files |= {
+        "README.md": b"#",
+        "unet/diffusion_pytorch_model.bin": b"pickle",
+        "safety_checker/config.json": b"{}",
+        "unet/diffusion_pytorch_model.fp16.safetensors": b"variant",
+    }
+    return base_hub
 
 
 def test_fetches_what_is_needed_and_nothing_else(hub, tiny_bases, tmp_path):
@@ -44,7 +39,7 @@ def test_fetches_what_is_needed_and_nothing_else(hub, tiny_bases, tmp_path):
     assert "unet/diffusion_pytorch_model.safetensors" in expected
     assert not {"README.md", "safety_checker/config.json", "unet/diffusion_pytorch_model.bin"} & expected
     assert folder == cached_snapshot("tiny/base")
-    assert folder.is_relative_to(tmp_path / "cache")
+    assert folder.is_relative_to(tmp_path / "hub" / "cache")
     total = sum(len(hub.files[name]) for name in expected)
     assert seen
     assert seen[-1] == (total, total)
