@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
-DEMO_SETTINGS = ("sample.seeds=[7]", "sample.every=60")
-"""Draw every concept at each third of the run, 11 s longer on two cores; `auto` would draw half of them."""
-
 
 @commands.command(epilog="Example: velatura train --images my-paintings --name dusk --preset lora --steps 500")
 def train(
@@ -226,7 +223,7 @@ def demo_config(sample: str, preset: str, out: Path) -> Config:
         )
     prompts = json.dumps(sets[sample].demo_prompts)
     options = {"name": free_name(out, f"demo-{sample}"), "images": sets[sample].folder}
-    return gather_config(None, preset, options, [f"sample.prompts={prompts}", *DEMO_SETTINGS])
+    return gather_config(None, preset, options, [f"sample.prompts={prompts}", "sample.seeds=[7]"])
 
 
 def report_result(result: Result, json: bool) -> None:

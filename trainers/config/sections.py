@@ -301,7 +301,7 @@ class Sample(Section):
     seeds: tuple[int, ...] = (1,)
     """Seeds of the samples; each prompt is drawn once per seed."""
     every: Annotated[AutoOrWhole, Shown(title="Preview every", words="preview sample_every_n_epochs")] = "auto"
-    """Steps between samples; `auto` = six times, at most 15 % of the run's time; 0 = only before and after."""
+    """Steps between samples; `auto` = six times, every prompt at a third and two thirds; 0 = only before and after."""
     steps: Annotated[DenoisingSteps, Shown(title="Denoising steps")] = 25
     """Denoising steps."""
     guidance: Annotated[Guidance, Shown(words="cfg scale")] = 7.0

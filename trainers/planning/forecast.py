@@ -80,13 +80,15 @@ class Forecast:
         return AIM / (1 - AIM) * others - self.spent
 
     def count_at(self, step: int) -> int:
-        """Number of pictures to draw at a sampled step, if each later one draws as many and the last pictures fit."""
-        if not self.plan.limited or not self.picture or not self.step:
-            return self.plan.count
-        left = self.plan.sampled_after(step) + 1
-        pictures = (self.room(step) - self._at_the_end()) / self.picture
+        """Number of pictures to draw at a sampled step, if each later one draws as many and all that must be drawn fit."""
+        plan = self.plan
+        if not plan.limited or step in plan.whole or not self.picture or not self.step:
+            return plan.count
+        due = plan.whole_after(step)
+        left = plan.sampled_after(step) - due + 1
+        pictures = (self.room(step) - self._at_the_end()) / self.picture - due * plan.count
         if pictures >= left:
-            return min(self.plan.count, int(pictures / left))
+            return min(plan.count, int(pictures / left))
         if pictures < 1:
             return 0
         return 1 if (left - 1) % -(-left // int(pictures)) == 0 else 0  # one picture at some steps, evenly spread
@@ -98,10 +100,10 @@ class Forecast:
         now = self.drawing * self.picture
         if self.ending:
             return now
-        later = self.plan.sampled_after(step)
-        samples, end = later * self.plan.count * self.picture, self._at_the_end()
+        later, whole = self.plan.sampled_after(step), self.plan.count * self.picture
+        samples, end = later * whole, self._at_the_end()
         if self.plan.limited:
-            samples = max(0.0, min(samples, self.room(step) - now - end))
+            samples = max(self.plan.whole_after(step) * whole, min(samples, self.room(step) - now - end))
         return max(0, self.plan.steps - step) * self.step + now + samples + end + (later + 2) * self.file
 
     def count_all(self) -> int:
@@ -111,15 +113,15 @@ class Forecast:
             return (1 + plan.sampled_after(0) + 2) * plan.count
         before, count = (self.spent, self.trained), plan.count
         self.spent += count * self.picture
-        for step in range(plan.every, plan.steps, plan.every):
+        for step in plan.sampled:
             self.trained = step * self.step
             drawn = self.count_at(step)
             count += drawn
             self.spent += drawn * self.picture
         self.spent, self.trained = before
-        return count + len(plan.final.pictures) + 1  # with the live adapter
+        return count + plan.count + 1  # with the live adapter
 
     def _at_the_end(self) -> float:
         """Seconds of the pictures after the last step: with the live adapter, and from the file on a fresh base."""
         live = 1 if self.plan.limited else self.plan.count
-        return (len(self.plan.final.pictures) + live) * self.picture + self.loading
+        return (self.plan.count + live) * self.picture + self.loading

@@ -1,9 +1,10 @@
 """The previews of a run, planned before its first step.
 
-With `sample.every = "auto"` a run is sampled six times, and its previews take at most `SHARE` of its time. The settings
-of the pictures are a function of the config, so pictures from before, during and after training can be compared, and a
-resumed run draws the same ones. Their number at each step follows from measured times (`trainers.planning.forecast`).
-With a number, every picture is drawn as configured.
+With `sample.every = "auto"` a run is sampled six times. Every prompt is drawn before training, at about a third, two
+thirds and the end; the other pictures only while previews take less than `SHARE` of its time. The settings of the
+pictures are a function of the config, so pictures from before, during and after training can be compared, and a resumed
+run draws the same ones. Their number at each step follows from measured times (`trainers.planning.forecast`). With a
+number, every picture is drawn as configured.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from trainers.config.sections import SAMPLED
 from trainers.sampling.sample import SamplingParams
 
 SHARE, AIM = 0.15, 0.14
-"""Maximum share of a run's time for previews with `sample.every = "auto"`, and the planned share."""
+"""Share of a run's time above which only the thirds are drawn with `sample.every = "auto"`, and the planned share."""
 FEWEST_STEPS = 8
 """Denoising steps below which pictures get too coarse to compare."""
 FEW_STEPS = 20
@@ -33,39 +34,49 @@ class PreviewPlan:
     """The previews of a run."""
 
     params: SamplingParams
-    """Prompts and settings of the pictures before and during training."""
+    """Prompts and settings of the pictures."""
     every: int
     """Steps between samples; 0 = only before the first step and after the last."""
     steps: int
     """Steps of the run."""
     limited: bool
-    """Whether previews are limited to a share of the run's time."""
-    final: SamplingParams
-    """Those of the last pictures, which show every prompt."""
+    """Whether pictures besides those of the thirds are limited to a share of the run's time."""
 
     @property
     def count(self) -> int:
-        """Pictures before training."""
+        """Pictures of a step that draws every prompt."""
         return len(self.params.pictures)
+
+    @property
+    def sampled(self) -> range:
+        """The sampled steps between the first and the last."""
+        return range(self.every, self.steps, self.every) if self.every else range(0)
+
+    @property
+    def whole(self) -> frozenset[int]:
+        """The steps that draw every prompt despite a limit: the sampled ones nearest to a third and to two thirds."""
+        if not self.limited or not self.sampled:
+            return frozenset()
+        return frozenset(min(self.sampled, key=lambda step: abs(3 * step - k * self.steps)) for k in (1, 2))
 
     def is_sampled(self, step: int) -> bool:
         """Whether pictures are drawn at a step between the first and the last."""
-        return bool(self.every) and 0 < step < self.steps and step % self.every == 0
+        return step in self.sampled
 
     def sampled_after(self, step: int) -> int:
         """Number of sampled steps after this one, without the last."""
         return max(0, (self.steps - 1) // self.every - step // self.every) if self.every else 0
 
+    def whole_after(self, step: int) -> int:
+        """Number of steps after this one that draw every prompt despite a limit."""
+        return sum(each > step for each in self.whole)
+
 
 def plan_previews(config: Config, params: SamplingParams, resolution: int) -> PreviewPlan:
     """The previews of a run with these pictures at most, trained at `resolution`, the side of a square in pixels."""
-    steps, every, limited = (
-        config.train.steps,
-        config.sample.interval(config.train.steps),
-        config.sample.every == "auto",
-    )
+    steps, limited = config.train.steps, config.sample.every == "auto"
     affordable = _affordable(config, params, resolution) if limited else params
-    return PreviewPlan(affordable, every, steps, limited, replace(affordable, prompts=params.prompts))
+    return PreviewPlan(affordable, config.sample.interval(steps), steps, limited)
 
 
 def fewer_pictures(params: SamplingParams, count: int) -> SamplingParams:
@@ -77,7 +88,7 @@ def fewer_pictures(params: SamplingParams, count: int) -> SamplingParams:
 
 
 def _affordable(config: Config, params: SamplingParams, resolution: int) -> SamplingParams:
-    """The pictures with fewer denoising steps, then fewer pictures, until they take their share of the time."""
+    """Every prompt with fewer denoising steps, then with fewer seeds, until the pictures take their share of the time."""
     train, classes = config.train, 2 if config.prior.image_count else 1
     training = train.steps * train.batch_size * train.accumulation * classes * TRAINING_COST
     area = params.size[0] * params.size[1] / resolution**2
@@ -97,5 +108,5 @@ def _affordable(config: Config, params: SamplingParams, resolution: int) -> Samp
     between = SAMPLED - 2  # a picture at all but one of the steps between
     if (left := room(steps)) < 2 * count + 1 + between:
         least = 2 if left >= 5 else 1
-        params = fewer_pictures(params, max(least, int(left - 1 - between - count)))
+        return replace(params, seeds=fewer_pictures(params, max(least, int(left - 1 - between - count))).seeds)
     return params

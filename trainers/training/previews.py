@@ -54,11 +54,10 @@ NO_ROOM = (
     "the unquantised base does not fit into this device's memory, so the final pictures use the file on the base in "
     "{}; elsewhere they will differ slightly"
 )
-LIMITED = "{} of {} previews at step {}, so that all previews take at most {:.0%} of the run"
-FEWER = (
-    "previews: {} of {} pictures before the last ones, in {} denoising steps with {}, so that they take at most {:.0%} "
-    "of the run"
+LIMITED = (
+    "{} of {} previews at step {}: beside a third, two thirds and the end, previews may take {:.0%} of the run in all"
 )
+FEWER = "previews: {} pictures a step, in {} denoising steps with {}, so that they take less of the run"
 NOT_KEPT = "the pictures of step {} could not be kept: {}"
 
 
@@ -146,7 +145,7 @@ class Previews:
         """Draw pictures, then write the snapshot, which marks the step as sampled after a kill."""
         self.measure(step)
         count = self.forecast.count_at(step)
-        if count != self._number:
+        if count != self._number and step not in self.plan.whole:
             self._number = count
             message = LIMITED.format(count, self.plan.count, step, SHARE)
             self.session.record("previews", step=step, pictures=count, share=SHARE, message=message)
@@ -166,7 +165,7 @@ class Previews:
         params = self.plan.params
         if self.plan.limited:
             facts = {"denoising": params.steps, "sampler": params.sampler, "every": self.plan.every, "share": SHARE}
-            message = FEWER.format(self.plan.count, len(self.plan.final.pictures), params.steps, params.sampler, SHARE)
+            message = FEWER.format(self.plan.count, params.steps, params.sampler)
             self.session.record("previews", step=0, pictures=self.plan.count, message=message, **facts)
 
     def _sample(self, params: SamplingParams, step: int) -> list[Image]:
@@ -196,8 +195,8 @@ class Previews:
 
     def _finish_stopped(self, step: int) -> Finals:
         """Generate every prompt with the live adapter."""
-        pictures = self._sample(self.plan.final, step)
-        return Finals(self._make_grid(self.plan.final, pictures, step), None)
+        pictures = self._sample(self.plan.params, step)
+        return Finals(self._make_grid(self.plan.params, pictures, step), None)
 
     def _finish_whole(self, style: Path, step: int) -> Finals:
         """Generate with the live adapter, then every prompt with the exported file on a fresh, unquantised base.
@@ -205,7 +204,7 @@ class Previews:
         The training base is freed in between, so that only one is in memory.
         """
         began = time.monotonic()
-        params = self.plan.final
+        params = self.plan.params
         live = params if not self.plan.limited else fewer_pictures(params, 1)
         self.forecast.drawing = len(params.pictures) + len(live.pictures)
         first = self._draw_live(live, step)

@@ -296,7 +296,7 @@ def _note_start(session: Session, dataset: Dataset, plan: PreviewPlan, resume: b
     session.record(
         "start",
         name=config.name,
-        prompts=[prompt for prompt, _ in plan.final.pictures],
+        prompts=[prompt for prompt, _ in plan.params.pictures],
         method=techniques_in(config.model_dump()),
         base=session.model.title,
         family=session.model.family.name,

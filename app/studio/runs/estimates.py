@@ -251,7 +251,7 @@ def cost_key(config: Config, pictures: int) -> str:
     table = {key: value for key, value in as_table(config).items() if key not in WITHOUT}
     table["data"] = {key: value for key, value in table["data"].items() if key not in ("images", "trigger")}
     prompts = len(config.sample.prompts) or (min(COUNT, pictures) if config.sample.subjects == "captions" else COUNT)
-    table["sample"] = table["sample"] | {"prompts": prompts}
+    table["sample"] = table["sample"] | {"prompts": prompts, "thirds": True}  # earlier versions drew fewer
     table["save"] = config.save.precision
     return hashlib.sha256(json.dumps([table, pictures], sort_keys=True).encode()).hexdigest()[:24]
 

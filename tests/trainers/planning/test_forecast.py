@@ -12,7 +12,7 @@ FOUR = SamplingParams(("a", "b", "c", "d"))
 
 
 def measured(step: float, picture: float, steps: int = 60, limited: bool = True, every: int = 10) -> Forecast:
-    found = Forecast(PreviewPlan(FOUR, every, steps, limited, FOUR), loading=2.0)
+    found = Forecast(PreviewPlan(FOUR, every, steps, limited), loading=2.0)
     for _ in range(3):
         found.note_step(step)
     found.note_picture(picture)
@@ -39,8 +39,11 @@ def test_previews_stay_within_their_share(picture):
     counts = run(forecast, picture)
     spent = forecast.spent + forecast.loading + 4 * picture
     whole = forecast.loading + 60 * 1.0 + 0.5 + spent
-    assert spent <= SHARE * whole + 1e-9
-    assert counts == sorted(counts) or max(counts) - min(counts) <= 1  # alike at every step
+    least = (4 + 2 * 4 + 4 + 1) * picture  # before, at the thirds, the last ones and one to compare them with
+    assert spent <= max(SHARE * whole, forecast.loading + least) + 1e-9
+    assert counts[1] == counts[3] == 4, "the thirds"
+    others = counts[::2]
+    assert others == sorted(others) or max(others) - min(others) <= 1  # alike at every step
 
 
 def test_a_busy_moment_does_not_make_room_for_more():
@@ -56,10 +59,10 @@ def test_a_busy_moment_does_not_make_room_for_more():
     assert busy.room(250) - calm.room(250) == pytest.approx(AIM / (1 - AIM) * more)
 
 
-def test_fast_pictures_are_all_drawn_and_slow_ones_only_before_and_after():
+def test_fast_pictures_are_all_drawn_and_slow_ones_only_at_the_thirds():
     assert run(measured(1.0, 0.01), 0.01) == [4] * 5
-    assert run(measured(1.0, 10.0), 10.0) == [0] * 5
-    assert 0 < sum(run(measured(1.0, 0.75), 0.75)) < 5
+    assert run(measured(1.0, 10.0), 10.0) == [0, 4, 0, 4, 0]
+    assert 8 < sum(run(measured(1.0, 0.38), 0.38)) < 20
 
 
 def test_without_a_limit_every_picture_is_drawn():
@@ -76,8 +79,14 @@ def test_the_time_left_counts_steps_pictures_files_and_the_base():
     assert forecast.seconds_left(60) == 1.5 * 0.25
 
 
+def test_the_time_left_counts_the_thirds_however_slow_they_are():
+    forecast = measured(1.0, 10.0)
+    assert forecast.seconds_left(0) == 60 + 2 * 4 * 10.0 + 5 * 10.0 + 2.0 + 7 * 0.5
+    assert forecast.seconds_left(45) == 15 + 5 * 10.0 + 2.0 + 3 * 0.5
+
+
 def test_the_time_left_is_unknown_before_the_first_step():
-    forecast = Forecast(PreviewPlan(FOUR, 10, 60, True, FOUR), loading=2.0)
+    forecast = Forecast(PreviewPlan(FOUR, 10, 60, True), loading=2.0)
     assert forecast.seconds_left(0) is None
     forecast.note_picture(1.0)
     assert forecast.seconds_left(0) is None

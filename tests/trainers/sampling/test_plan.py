@@ -47,16 +47,35 @@ def test_a_number_leaves_the_pictures_as_configured():
         assert plan.params == FOUR and not plan.limited
 
 
-def test_short_runs_draw_fewer_steps_and_then_fewer_pictures():
+@pytest.mark.parametrize(
+    ("steps", "every", "whole"),
+    [
+        (1, "auto", []),
+        (2, "auto", [1]),
+        (6, "auto", [2, 4]),
+        (12, "auto", [4, 8]),
+        (400, "auto", [140, 280]),
+        (1000, "auto", [340, 680]),
+        (10, 0, []),
+        (10, 4, []),
+    ],
+)
+def test_a_third_and_two_thirds_are_drawn_whatever_the_limit(steps, every, whole):
+    plan = plan_previews(config(train={"steps": steps}, sample={"every": every}), FOUR, 128)
+    assert sorted(plan.whole) == whole and plan.limited == (every == "auto")
+    assert [plan.whole_after(step) for step in (0, steps // 2)] == [len(whole), sum(2 * step > steps for step in whole)]
+
+
+def test_short_runs_draw_fewer_steps_and_then_fewer_seeds():
     def plan(steps: int, params: SamplingParams = FOUR) -> SamplingParams:
         return plan_previews(config(train={"steps": steps, "batch_size": 4}), params, 128).params
 
     long, medium, short, tiny = (plan(steps) for steps in (5000, 600, 120, 4))
     assert long == FOUR
     assert FEWEST_STEPS < medium.steps < FOUR.steps and len(medium.prompts) == 4
-    assert (short.steps, short.sampler, short.prompts) == (FEWEST_STEPS, QUICK_SAMPLER, ("a", "b"))
-    assert (tiny.steps, tiny.prompts) == (FEWEST_STEPS, ("a",))
-    last = plan_previews(config(train={"steps": 4}), SamplingParams(FOUR.prompts, (7, 8), size=(128, 128)), 128).final
+    assert (short.steps, short.sampler) == (FEWEST_STEPS, QUICK_SAMPLER)
+    assert short.prompts == tiny.prompts == FOUR.prompts and tiny.steps == FEWEST_STEPS
+    last = plan(4, SamplingParams(FOUR.prompts, (7, 8), size=(128, 128)))
     assert (last.prompts, last.seeds, last.steps) == (FOUR.prompts, (7,), FEWEST_STEPS), "every prompt once"
     assert plan(4, SamplingParams(("a",), steps=3, sampler="euler", size=(128, 128))).steps == 3
     assert plan(120, SamplingParams(FOUR.prompts, sampler="euler", size=(128, 128))).sampler == "euler"

@@ -114,7 +114,8 @@ def test_by_itself_a_run_draws_before_during_and_after_and_says_how(quick, tmp_p
     (plan, *_) = events_of(run, "previews")
     assert (plan["step"], plan["every"], plan["denoising"]) == (0, 2, 1)
     drawn = {path.name: len(list(path.glob("*.png"))) for path in run.samples.iterdir() if path.is_dir()}
-    assert drawn["step-00000000"] < drawn["final"] == drawn["step-00000012"] == len(prompts)
+    always = ("step-00000000", "step-00000004", "step-00000008", "step-00000012", "final")
+    assert [drawn[name] for name in always] == [len(prompts)] * 5, drawn
     assert events_of(run, "start")[0]["prompts"] == prompts
     assert (run.samples / "final" / "00.png").samefile(run.samples / "step-00000012" / "00.png")
     assert result.difference is not None and result.difference <= 2
@@ -141,12 +142,37 @@ def test_a_stopped_run_draws_every_prompt_however_long_it_takes(quick, tmp_path,
 
 
 @pytest.mark.usefixtures("quick_runs")
-def test_a_stopped_run_draws_the_prompts_that_were_left_out_before(quick, tmp_path):
+def test_a_slow_run_draws_every_prompt_at_its_thirds_and_where_it_is_stopped(quick, tmp_path, monkeypatch):
+    monkeypatch.setattr(Forecast, "picture", 60.0)
     run, prompts = Run(tmp_path / "dusk"), ["a fox", "an owl", "a ship"]
     layers = {"train": {"steps": 12}, "sample": {"every": "auto", "prompts": prompts}}
-    train(quick(layers), tmp_path, listener=stopping_at(run, 3))
-    drawn = [len(list((run.samples / f"step-{step:08d}").glob("*.png"))) for step in (0, 3)]
-    assert drawn[0] < drawn[1] == 3
+    train(quick(layers), tmp_path, listener=stopping_at(run, 11))
+    drawn = {path.name: len(list(path.glob("*.png"))) for path in run.samples.iterdir() if path.is_dir()}
+    assert drawn == {f"step-{step:08d}": 3 for step in (0, 4, 8, 11)}
+    messages = [event["message"] for event in events_of(run, "previews")]
+    assert len(messages) == 2 and messages[1].startswith("0 of 3 previews at step 2: "), "said once"
+
+
+@pytest.mark.usefixtures("quick_runs")
+def test_a_third_cut_short_is_drawn_whole_by_the_resumed_run(quick, tmp_path, monkeypatch):
+    monkeypatch.setattr(Forecast, "picture", 60.0)
+    prompts = ["a fox", "an owl", "a ship"]
+    layers = {"train": {"steps": 6}, "save": {"every": 1}, "sample": {"every": "auto", "prompts": prompts}}
+    whole, cut = (Run(tmp_path / name / "dusk") for name in ("whole", "cut"))
+
+    def kill(event: Event) -> None:
+        if event["type"] == "drawing" and (event["step"], event["picture"]) == (2, 2):
+            raise KeyboardInterrupt
+
+    train(quick(layers), whole.folder.parent)
+    with pytest.raises(KeyboardInterrupt):
+        train(quick(layers), cut.folder.parent, listener=kill)
+    third = cut.samples / "step-00000002"
+    assert len(list(third.glob("*.png"))) == 1
+    resume(cut)
+    assert equal(state_of(whole, 6), state_of(cut, 6)) and len(list(third.glob("*.png"))) == 3
+    for path in third.iterdir():
+        assert path.read_bytes() == (whole.samples / third.name / path.name).read_bytes()
 
 
 @pytest.mark.usefixtures("quick_runs")
