@@ -17,6 +17,7 @@ from tests.app.ui.ended_runs import PROMPTS, write_run
 from tests.app.ui.screens.findings import OVERFLOWS, violations
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import READY, SIZE, blank_page, nameless, visiting
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def expect_look(page: Any) -> None:
     assert nameless(page) == []
     for _ in range(2):
         page.get_by_role("button", name="Switch between light and dark").click()
-        assert violations(page) == []
+        wait_until(lambda: not violations(page), lambda: str(violations(page)))  # once it is laid out
     page.set_viewport_size(SIZE)
 
 
