@@ -113,8 +113,8 @@ def _rate(table: Mapping[str, Any]) -> float:
     return float(table.get("train", {}).get("learning_rate", Train().learning_rate))
 
 
-PREVIEWS = ("steps", "sampler")
-"""Settings of `sample` that change no figure: what is measured is drawn with the same ones for every row."""
+IDLE: Mapping[str, Any] = MappingProxyType({"sample": ("steps", "sampler"), "data": ("read_trigger",)})
+"""Settings that change no figure: every row is drawn with the same ones, and none has a trigger word to leave out."""
 
 
 @cache
@@ -129,8 +129,9 @@ def base_hash() -> str:
 def digest(row: Row) -> str:
     """Short hash of a row's settings and of the base: rows of older ones do not count any more."""
     table = settings(row)
-    if "sample" in table:
-        table["sample"] = {key: value for key, value in table["sample"].items() if key not in PREVIEWS}
+    for section in IDLE.keys() & table.keys():
+        kept = {key: value for key, value in table.pop(section).items() if key not in IDLE[section]}
+        table |= {section: kept} if kept or section == "sample" else {}
     return hashlib.sha256(json.dumps([table, base_hash()], sort_keys=True).encode()).hexdigest()[:10]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -67,7 +67,8 @@ class Network(nn.Module):
         """Hooks and patches on the base besides those of the hook points."""
         self.spoken = nn.ModuleList()
         """The added words; checkpoints contain this name."""
-        self._added_words: list[tuple[Vocabulary, str]] = []
+        self._word_changes: list[Callable[[], None]] = []
+        """Undo what was done to vocabularies."""
 
     @property
     def shared_tensors(self) -> tuple[SharedTensors, ...]:
@@ -184,8 +185,13 @@ class Network(nn.Module):
     def add_word(self, word: Word, vocabulary: Vocabulary) -> None:
         """Add a word to a base's vocabulary; its rows become parameters of this network."""
         vocabulary.put(word.text, tuple(word.rows.values()))
-        self._added_words.append((vocabulary, word.text))
+        self._word_changes.append(partial(vocabulary.remove, word.text))
         self.spoken.append(word)
+
+    def leave_out(self, words: str, vocabulary: Vocabulary) -> None:
+        """Have the base's encoders leave words out of every text."""
+        vocabulary.leave_out(words)
+        self._word_changes.append(partial(vocabulary.restore, words))
 
     @contextmanager
     def at_strength(self, strength: float) -> Iterator[None]:
@@ -349,9 +355,8 @@ class Network(nn.Module):
             self.handles.pop().remove()
         for site in self.hook_points:
             site.remove()
-        for vocabulary, word in self._added_words:
-            vocabulary.remove(word)
-        self._added_words.clear()
+        while self._word_changes:
+            self._word_changes.pop()()
         self._forget_graphs()
 
     def _forget_graphs(self) -> None:

@@ -26,6 +26,10 @@ class Vocabulary(Protocol):
 
     def remove(self, word: str) -> None: ...
 
+    def leave_out(self, words: str) -> None: ...
+
+    def restore(self, words: str) -> None: ...
+
 
 class Word(nn.Module):
     """A word and its embedding rows `(n, d)` by text encoder (`text_encoder`, `text_encoder_2`)."""

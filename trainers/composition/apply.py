@@ -22,7 +22,7 @@ from trainers.adapters.updates import Update
 from trainers.adapters.updates.tensors import max_abs
 from trainers.errors import VelaturaError, check_argument
 from trainers.formats.names import check_names, layer_names, some
-from trainers.formats.origin import FOR_ANOTHER_STARTER, Origin, origin_of
+from trainers.formats.origin import FOR_ANOTHER_STARTER, Origin, origin_of, unread_words
 from trainers.formats.original.split import split_joint
 from trainers.formats.own_form import place_own, read_form
 from trainers.formats.read import Style
@@ -118,8 +118,13 @@ def add_embeddings(
     styles: Sequence[tuple[Style, float]],
     words: Words | None,
 ) -> None:
-    """Add the words of styles that are embeddings to a base, with rows multiplied by the strength."""
+    """Add the words of styles that are embeddings to a base, with rows multiplied by the strength.
+
+    The base no longer reads the trigger words that it did not read in the styles' training.
+    """
     for style, strength in styles:
+        for unread in unread_words(style) if words is not None else ():
+            network.leave_out(unread, words)
         if style.rows:
             assert words is not None, "an embedding needs the base's vocabulary"
             _add_embedding(network, parts, family, style, strength, words)

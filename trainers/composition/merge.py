@@ -21,7 +21,7 @@ from trainers.adapters.updates.update import concatenate
 from trainers.composition.svd import TruncatedSum, merge_svd, relative_error
 from trainers.errors import VelaturaError
 from trainers.formats.names import layer_names, network_config
-from trainers.formats.origin import origin_of
+from trainers.formats.origin import UNREAD, origin_of, unread_words
 from trainers.formats.original.split import split_joint
 from trainers.formats.read import Style
 from trainers.formats.safetensors_file import save
@@ -122,6 +122,7 @@ def _changes(
 def _metadata(name: str, styles: Sequence[tuple[Style, float]], rank: int) -> dict[str, str]:
     first = styles[0][0].metadata
     triggers = dict.fromkeys(style.metadata.get("velatura.trigger", "") for style, _ in styles)
+    unread = dict.fromkeys(words for style, _ in styles for words in unread_words(style))
     sources = [{"name": style.path.stem, "strength": strength} for style, strength in styles]
     formula = " + ".join(f"{strength:g} × {style.path.stem}" for style, strength in styles)
     return {
@@ -133,4 +134,5 @@ def _metadata(name: str, styles: Sequence[tuple[Style, float]], rank: int) -> di
         "modelspec.title": name,
         "velatura.merged": json.dumps(sources, ensure_ascii=False),
         **({"velatura.trigger": ", ".join(filter(None, triggers))} if any(triggers) else {}),
+        **({UNREAD: "\n".join(unread)} if unread else {}),
     }

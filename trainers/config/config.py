@@ -36,6 +36,11 @@ class Config(Section):
     sample: Sample = Sample()
     save: Save = Save()
 
+    @property
+    def unread_trigger(self) -> str:
+        """The trigger word if the base leaves it out of texts; with class images, it has to tell them from yours."""
+        return "" if self.data.read_trigger or self.prior.image_count else " ".join(self.data.trigger.split())
+
     @field_validator("name")
     @classmethod
     def _safe_name(cls, name: str) -> str:

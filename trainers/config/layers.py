@@ -26,8 +26,8 @@ Table = Mapping[str, Any]
 OfBase = Callable[[str], Table]
 
 DEFAULT_PRESET = "balanced"
-SUBJECT: Table = {"data": {"flip": False}, "sample": {"subjects": "scenes"}}
-"""Settings for subjects: a mirrored face is another face, and samples show the subject, not others."""
+SUBJECT: Table = {"data": {"flip": False, "read_trigger": True}, "sample": {"subjects": "scenes"}}
+"""Settings for subjects: a mirrored face is another face, its trigger word is its name, and samples show it alone."""
 PACE = ("steps", "batch_size")
 """Settings that techniques never change."""
 RATES = ("learning_rate", "text_encoder_learning_rate")

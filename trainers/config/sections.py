@@ -105,6 +105,8 @@ class Data(Section):
     """Put transparent images on white; `mask` also excludes transparent areas from the loss."""
     trigger: Annotated[str, Shown(group="captions", place="step 1", words="activation")] = ""
     """Trigger word or phrase in front of every caption; use it in prompts to get the style."""
+    read_trigger: Annotated[bool, Shown(title="Read the trigger word", group="captions", words="activation")] = True
+    """Let the base read the trigger word; the starter, which knows few words, reads texts as if it were not there."""
     caption: Annotated[str, Shown(group="captions")] = ""
     """Caption for images without one; `{name}` is the file name as words. Empty = the file name."""
     caption_dropout: Annotated[Fraction, Shown(group="captions")] = 0.05

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from trainers.models.model import Model
 
 STARTER = "Velatura starter"
-FOR_ANOTHER_STARTER = Message("{name} fits only the starter it was trained on; this is another base")
 """Value of `velatura.fits_only`."""
+UNREAD = "velatura.unread"
+"""Metadata: words that the base left out of texts in training, one a line."""
+FOR_ANOTHER_STARTER = Message("{name} fits only the starter it was trained on; this is another base")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,11 @@ def origin_of(style: Style) -> Origin:
         other=other,
         twins=() if named or family is None else tuple(_twins(family, style)),
     )
+
+
+def unread_words(style: Style) -> list[str]:
+    """Words that the base left out of texts in the style's training."""
+    return [words for line in style.metadata.get(UNREAD, "").splitlines() if (words := line.strip())]
 
 
 def is_of_other_starter(style: Style, model: Model) -> bool:

@@ -61,12 +61,13 @@ class Model(Networks):
     # Delegated to the family, whose methods document them.
     def encode(self, captions: Sequence[str], clip_skip: int = 1, chunks: int = 1) -> Conditioning:
         """Encode captions, differentiably in the trained encoders' weights and the rows of added words."""
-        return self.family.encode(self, captions, clip_skip, chunks)
+        return self.family.encode(self, [*map(self.words.as_read, captions)], clip_skip, chunks)
 
     def count_tokens(self, caption: str) -> int:
         """Number of positions that a caption takes, without start and end."""
         tokenizers = dict(zip(self.family.tokenizers, self.tokenizers, strict=False))
-        return self.family.count_tokens(tokenizers[self.family.counting_tokenizer], caption, self.words.sizes)
+        text = self.words.as_read(caption)
+        return self.family.count_tokens(tokenizers[self.family.counting_tokenizer], text, self.words.sizes)
 
     def time_ids(self, original: Sequence[Pair], crop: Sequence[Pair], target: Sequence[Pair]) -> Tensor | None:
         """SDXL's size conditioning `(n, 6)`; None for other families.

@@ -29,6 +29,7 @@ class Words:
 
     def __init__(self) -> None:
         self._rows: dict[str, Rows] = {}
+        self._unread: list[str] = []  # one entry for each network that leaves it out
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -44,6 +45,21 @@ class Words:
     def remove(self, word: str) -> None:
         """Remove a word, which is then ordinary text."""
         del self._rows[word]
+
+    def leave_out(self, words: str) -> None:
+        """Leave these words out of every text until `restore`, which has to be called as often."""
+        self._unread.append(words)
+
+    def restore(self, words: str) -> None:
+        """Undo one `leave_out`."""
+        self._unread.remove(words)
+
+    def as_read(self, text: str) -> str:
+        """The text as encoders read it: without the words that are left out, in any case, and their commas."""
+        if not self._unread:
+            return text
+        words = "|".join(map(_alone, sorted(self._unread, key=len, reverse=True)))
+        return re.sub(rf"[\s,]*(?:{words})[\s,]*$|(?:{words})\s*,?\s*", "", text, flags=re.IGNORECASE)
 
     @contextmanager
     def spliced(self, encoder: Any, index: int, ids: Tensor) -> Iterator[Tensor]:

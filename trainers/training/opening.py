@@ -43,6 +43,8 @@ STARTER_NOTE = (
     "tools, choose a real base model with --base."
 )
 
+UNREAD = _("The base does not read the trigger word {trigger}: set data.read_trigger = true to change that.")
+
 CLAMPED = _(
     "loss.timesteps = {times}: {share:.0%} of the times are outside of this base's noise and count as its first or "
     "last step."
@@ -114,6 +116,9 @@ def open_session(
         network = attach(model.parts, config.method, config.targets, config.seed, unread)
         if config.tokens.word:
             learn_word(model, network, config.tokens)
+        if config.unread_trigger:
+            network.leave_out(config.unread_trigger, model.words)
+            record("note", message=UNREAD.format(trigger=config.unread_trigger))
         if config.train.start_from:
             begin_from(run, config, model, network, record)
         check_fit(config, model, network)

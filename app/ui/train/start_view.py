@@ -15,7 +15,7 @@ from app.studio.runs.estimate_jobs import Estimate
 from app.studio.runs.estimates import RunTime
 from app.studio.settings.fields import find_field, list_fields
 from app.studio.settings.imports.report import shown
-from app.studio.settings.plan import changed_by_hand, method_of
+from app.studio.settings.plan import all_layers, changed_by_hand, method_of, values
 from app.studio.settings.prompts import suggested_prompts
 from app.studio.sweeps.draft_sweep import suggested_methods
 from app.ui.components import text as shared
@@ -138,12 +138,12 @@ def read_changed(draft: Draft) -> list[tuple[str, str]]:
 
     They are in the order of the config, tables last.
     """
-    method, values = method_of(draft.choices), changed_by_hand(draft.choices)
+    method, by_hand = method_of(draft.choices), changed_by_hand(draft.choices)
     fields = sorted(
-        (field for field in list_fields(method) if field.key in values), key=lambda field: field.kind == "table"
+        (field for field in list_fields(method) if field.key in by_hand), key=lambda field: field.kind == "table"
     )
     changed = [
-        (field.title, shown(values[field.key]) if field.kind == "switch" else field.show(values[field.key]))
+        (field.title, shown(by_hand[field.key]) if field.kind == "switch" else field.show(by_hand[field.key]))
         for field in fields
     ]
     start = find_field("train.start_from", method)
@@ -159,7 +159,10 @@ def summary(draft: Draft, base: str) -> str:
     is_named = bool(draft.choices.method or extras or not method)  # the preset's own method goes without saying
     title = joined(" + ", (known, *extras)) if is_named else ""
     aim = words.AIMS_SHORT[draft.choices.aim]
-    trigger = words.CALLED_UP.format(trigger=draft.trigger) if draft.trigger else words.NO_TRIGGER
+    settings = values(all_layers(draft), method)
+    reads = settings["data.read_trigger"] or settings["prior.prompt"]  # class images are told apart by it
+    trigger = (words.CALLED_UP if reads else words.UNREAD_TRIGGER).format(trigger=draft.trigger)
+    trigger = trigger if draft.trigger else words.NO_TRIGGER
     empty = sum(not picture.caption for picture in draft.pictures)
     pictures = counted(len(draft.pictures), "picture")
     if empty:

@@ -45,7 +45,10 @@ ZONE = {
     "left": _("The page was reloaded meanwhile; {n} not added ({names}). Add them again."),
 }
 TRIGGER = _("Trigger word")
-TRIGGER_HINT = _("A word of your own that calls up the style in a prompt. It is put before every caption.")
+TRIGGER_HINT = _(
+    "A word of your own that calls up the style in a prompt. It is put before every caption. "
+    "The starter does not read it."
+)
 TRIGGER_EXAMPLE = _("harbour style")
 CAPTION_HINT = _(
     "Say what is in the picture, not how it is painted: the style learns what the words leave out. "
@@ -280,6 +283,7 @@ REFUSED_SETTINGS = _("It cannot start with these settings.")
 NO_BASE = _("The base model {} cannot be used. {}")
 PICTURES_FIRST = _("Add at least one picture first.")
 CALLED_UP, NO_TRIGGER = _("called up by “{trigger}”"), _("no trigger word")
+UNREAD_TRIGGER = _("“{trigger}” is not read")
 SOME_WITHOUT_CAPTION = _("{pictures}, {empty} without a caption")
 AIMS_SHORT: Mapping[str, str] = {"style": _("a style"), "subject": _("a subject")}
 START, PREPARING = _("Start training"), _("Preparing the pictures …")

@@ -118,7 +118,8 @@ def test_each_layer_lies_over_the_one_below() -> None:
     assert table["method"] == lokr["method"]
     assert table["train"]["learning_rate"] == lokr["train"]["learning_rate"], "a method lies over the preset"
     assert table["train"]["gradient_checkpointing"], "comes with qlora"
-    assert table["data"] == {"flip": False, "trigger": "dusk"}, "an aim lies over them, and what is asked for over all"
+    subject = {"flip": False, "read_trigger": True, "trigger": "dusk"}
+    assert table["data"] == subject, "an aim lies over them, and what is asked for over all"
     assert table["targets"]["text_encoder"] == "attn" and table["seed"] == 2
 
 

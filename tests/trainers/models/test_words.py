@@ -143,3 +143,28 @@ def test_a_word_stands_for_one_thing(tiny_models):
     ):
         model.words.put("<DUSK>", [torch.ones(1, 24)])
     assert model.words.sizes == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("dusk style, a red fox", "a red fox"),
+        ("Dusk Style a red fox", "a red fox"),
+        ("a red fox, dusk style", "a red fox"),
+        ("a red fox, dusk style, snow", "a red fox, snow"),
+        ("dusk style", ""),
+        ("dusk styles, a red fox", "dusk styles, a red fox"),
+        ("a red fox, snow", "a red fox, snow"),
+    ],
+)
+def test_words_that_are_left_out_are_not_read(text, read, tiny_models):
+    model = tiny_models["sd1"]
+    assert model.words.as_read(text) == text
+    for _ in range(2):  # by two styles with the same trigger word
+        model.words.leave_out("dusk style")
+    for _ in range(2):
+        assert model.words.as_read(text) == read
+        assert same(model.encode([text]), model.family.encode(model, [read], 1, 1))
+        assert model.count_tokens(text) == len(known_tokens(model.tokenizers[0], read))
+        model.words.restore("dusk style")
+    assert model.words.as_read(text) == text

@@ -24,7 +24,7 @@ from trainers.config.config import Config
 from trainers.data.captions import full_caption
 from trainers.formats.codecs import codec_of
 from trainers.formats.embedding import WORD
-from trainers.formats.origin import STARTER
+from trainers.formats.origin import STARTER, UNREAD
 from trainers.formats.write.core import file_alpha
 from trainers.models.model import Model
 
@@ -257,6 +257,8 @@ def _velatura(config: Config, model: Model) -> dict[str, str]:
     trigger = full_caption("", config.data, config.tokens.word)
     if trigger:
         written["velatura.trigger"] = trigger
+    if config.unread_trigger:
+        written[UNREAD] = config.unread_trigger
     if model.starter:
         written["velatura.fits_only"] = STARTER
     return written

@@ -144,7 +144,8 @@ class Batches:
             return captions
         if not self._keeps_text:
             return self._trainee.encode(captions)
-        tensors = self._texts.get_or_encode(captions, self._encode)
+        read = [*map(self._model.words.as_read, captions)]  # what is left out does not change the key
+        tensors = self._texts.get_or_encode(read, self._encode)
         return Conditioning(**tensors).to(self._model.device)
 
     def _encode(self, captions: list[str]) -> dict[str, Tensor]:

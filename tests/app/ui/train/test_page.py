@@ -137,7 +137,7 @@ def test_a_style_from_pictures_to_a_run(pictures, training):
     page.wait_for_selector(".settings > summary >> text=3 changed")
     assert widest(page) == []
     page.get_by_role("link", name="Next: start").click()
-    said = "2 pictures · a style · Quick · IA³ · Velatura starter · called up by “dusk style”"
+    said = "2 pictures · a style · Quick · IA³ · Velatura starter · “dusk style” is not read"
     expect(page.locator("#start-sheet .summary")).to_have_text(said, use_inner_text=True)
     expect(page.locator(".go:visible")).to_have_count(1)
     assert widest(page) == []

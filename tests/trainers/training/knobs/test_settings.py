@@ -82,6 +82,7 @@ ROWS: dict[str, Case] = {
     "data.repeats": Case(one("data.repeats", 2), within=STEPS),
     "data.transparency": Case(one("data.transparency", "mask"), within=one("data.images", "{transparent}")),
     "data.trigger": Case(one("data.trigger", "in dusk style")),
+    "data.read_trigger": Case(one("data.read_trigger", False), within=one("data.trigger", "in dusk style")),
     "data.caption": Case(one("data.caption", "a drawing of {name}"), within=one("data.images", "{bare}")),
     "data.caption_dropout": Case(one("data.caption_dropout", 1.0)),
     "data.shuffle_tags": Case(one("data.shuffle_tags", True), within=STEPS),
@@ -204,7 +205,9 @@ OFTEN = {
     *(name for name in CASES if not name.startswith(SELDOM) or str(CASES[name].changes).startswith("refused")),
     *("data.trigger", "tokens.norm_prior", "prior.weight", "sample.guidance", "save.precision"),
 } - {"train.d_coef", "train.gradient_checkpointing", "train.memory", "targets.unread_layers"}
-READ_BY_PROPERTIES = {"base.double_quantisation", "base.scale_code", "train.text_encoder_learning_rate"}
+READ_BY_PROPERTIES = {
+    *("base.double_quantisation", "base.scale_code", "data.read_trigger", "train.text_encoder_learning_rate"),
+}
 ROOT = Path(__file__).parents[4]
 
 
