@@ -76,7 +76,8 @@ def apply_styles(
         parts: The base's networks by name (`unet`, `text_encoder`, `text_encoder_2`): `model.parts`.
         family: The name of the base's family: `model.family.name`; "" for networks of your own.
         styles: Styles from `read_style`, each with its strength; 1 is as it was trained.
-        words: The base's added words, `model.words`, to which embeddings add theirs; needed only for embeddings.
+        words: The base's added words, `model.words`, to which embeddings add theirs; needed for embeddings, and for
+            prompts with a trigger word that a style was trained without reading.
 
     Returns:
         The network on the base. Its `warnings` name layers of a style that the base lacks; its `remove()` restores the
@@ -123,8 +124,9 @@ def add_embeddings(
     The base no longer reads the trigger words that it did not read in the styles' training.
     """
     for style, strength in styles:
-        for unread in unread_words(style) if words is not None else ():
-            network.leave_out(unread, words)
+        if words is not None:
+            for unread in unread_words(style):
+                network.leave_out(unread, words)
         if style.rows:
             assert words is not None, "an embedding needs the base's vocabulary"
             _add_embedding(network, parts, family, style, strength, words)
