@@ -105,17 +105,17 @@ After training: the distance to the held-out images in style and, after the dot,
 embeddings); less is better. Figures are means of the seeds, at most {seeds}. The last column is the mean of the three
 sets with the quick preset, for prompts without the word.
 
-* **A word that is not read** costs nothing on drawings: they are as near in style, within what another seed changes, and
+* **A word that is not read** costs nothing on drawings: they are as near in style, within what seeds change, and
   nearer in content than with the word in front. On photographs, which the starter does not reach either way, balanced
   came nearer in style with the word in front.
 * **Behind the subject** does not help: the padding behind the text reads the word all the same.
-* **Training the text encoder** changes nothing before training. Afterwards drawings are somewhat nearer in style with the
-  word in the prompt, not in content, and without the word they are farther.
+* **Training the text encoder** changes nothing before training. Afterwards drawings are a little nearer in style, not in
+  content, and *black line* needs the word in the prompt.
 * **A neutral start** of the word's row helps if it is the row of padding, which the denoiser knows; zeros and the mean
   of all rows are as new to it as the word. Behind the subject and without a comma, a row of padding is exactly as if
   the word were not there.
 * **Learning that row** comes to the same as a word that is not read: the style is there with the word and without it.
-* **In front**, as it was, the word has an effect of its own: without it in the prompt, styles are less like the images.
+* **In front**, as it was, the word has an effect of its own, and *black line* needs it in the prompt.
 
 Measured by `python -m benchmarks.styles.triggers` on the starter `{base}…`, with one thread.
 """
