@@ -80,7 +80,7 @@ BEFORE: Mapping[str, str] = MappingProxyType(
 )
 SETS = ("black-line", "blob", "photograph")
 PRESETS = ("quick", "balanced")
-RUNS = (("quick", 1), ("balanced", 1), ("quick", 2))
+RUNS = (("quick", 1), ("balanced", 1), ("quick", 2), ("balanced", 2))
 """Presets and seeds; only the first two ways are trained with the balanced preset."""
 PAGE = Path(__file__).parents[2] / "docs" / "starter.md"
 RESULTS = Path(__file__).parents[1] / "triggers.jsonl"
@@ -109,7 +109,7 @@ sets with the quick preset, for prompts without the word.
   nearer in content than with the word in front. On photographs, which the starter does not reach either way, balanced
   came nearer in style with the word in front.
 * **Behind the subject** does not help: the padding behind the text reads the word all the same.
-* **Training the text encoder** changes nothing before training. Afterwards drawings are a little nearer in style, not in
+* **Training the text encoder** changes nothing before training. After it, drawings are a little nearer in style, not in
   content, and *black line* needs the word in the prompt.
 * **A neutral start** of the word's row helps if it is the row of padding, which the denoiser knows; zeros and the mean
   of all rows are as new to it as the word. Behind the subject and without a comma, a row of padding is exactly as if
