@@ -33,7 +33,7 @@ LEARNED = ("checkpoints", "samples", "snapshots", "style")
 ALIAS = ".style-name"
 """File in a run's folder with the name of a renamed style; the run keeps its name."""
 CHOSEN = "chosen.json"
-"""File in a run's folder with the starred step, whose snapshot is the run's style."""
+"""File in a run's folder with the starred step, whose snapshot is the run's style, and candidates."""
 LEFT_BEHIND = {*LEARNED, ALIAS, CHOSEN, RANK_MAP, THREADS, STOP, LOCK, HEARTBEAT}
 """Files that a restarted run does not take over."""
 SHARED = ("dataset", "cache", "prior")

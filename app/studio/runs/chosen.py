@@ -1,9 +1,11 @@
-"""The starred step of a run, whose style downloads, "Try it" and the style library use."""
+"""The starred step of a run, whose style downloads, "Try it" and the style library use, and other candidates."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs.run_trash import CHOSEN
@@ -15,28 +17,62 @@ from trainers.formats.embedding import embedding_of, embedding_path, style_of_ru
 from trainers.regular_files import is_inside, read_inside
 from trainers.runs.run import Run
 
+MOST_CANDIDATES = 2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The steps of a run that somebody chose; each has a snapshot."""
+
+    step: int | None
+    """The starred step."""
+    candidates: tuple[int, ...]
+    """Other steps in closer choice."""
+
+
+def read_choice(run: Path) -> Choice:
+    """The chosen steps of a run; none if its file is missing or damaged."""
+    try:
+        content = json.loads(read_inside(run, CHOSEN))
+    except (OSError, ValueError, RecursionError):
+        return Choice(None, ())
+    kept = snapshots(run) if isinstance(content, dict) else {}
+    listed = content.get("candidates") if kept else None
+    steps = [content.get("step") if kept else None, *(listed if isinstance(listed, list) else [])]
+    step, *others = (each if type(each) is int and each in kept else None for each in steps)
+    candidates = sorted({each for each in others if each is not None and each != step})
+    return Choice(step, tuple(candidates[:MOST_CANDIDATES]))
+
 
 def starred_step(run: Path) -> int | None:
     """The starred step, if its snapshot exists; None without one."""
-    try:
-        kept = json.loads(read_inside(run, CHOSEN))
-    except (OSError, ValueError, RecursionError):
-        return None
-    step = kept.get("step") if isinstance(kept, dict) else None
-    return step if isinstance(step, int) and not isinstance(step, bool) and step in snapshots(run) else None
+    return read_choice(run).step
 
 
-def star(run: Path, step: int | None) -> None:
-    """Star a step, or none. VelaturaError if the step has no snapshot."""
-    if step is None:
+def star(run: Path, step: int | None, candidates: Sequence[int] | None = None) -> None:
+    """Star a step, or none, and set the candidates, or keep them.
+
+    VelaturaError if a step has no snapshot, or if there are too many.
+    """
+    others = sorted(set(read_choice(run).candidates if candidates is None else candidates) - {step})
+    for each in others if step is None else (step, *others):
+        if each not in snapshots(run):
+            raise VelaturaError(
+                "the style of step {step} was not kept; star a step that has a star beside its picture", step=each
+            )
+    if len(others) > MOST_CANDIDATES:
+        raise VelaturaError("at most {most} steps can be candidates; release one first", most=MOST_CANDIDATES)
+    if step is None and not others:
         (run / CHOSEN).unlink(missing_ok=True)
         return
-    if step not in snapshots(run):
-        raise VelaturaError(
-            "the style of step {step} was not kept; star a step that has a star beside its picture", step=step
-        )
     with plain_disk_errors(run / CHOSEN), whole_file(run / CHOSEN) as building:
-        building.write_text(json.dumps({"step": step}), encoding="utf-8")
+        building.write_text(json.dumps({"step": step} | ({"candidates": others} if others else {})), encoding="utf-8")
+
+
+def in_closer_choice(view: View) -> list[int]:
+    """The candidates of a run and the step that it gives, in order; empty without candidates."""
+    candidates, step = read_choice(view.job.folder).candidates, chosen_step(view)
+    return [each for each in snapshots(view.job.folder) if each == step or each in candidates] if candidates else []
 
 
 def chosen_style(run: Path) -> Path | None:

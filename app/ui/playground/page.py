@@ -30,7 +30,7 @@ from app.studio.generation.form import (
 )
 from app.studio.generation.generations import GONE, Generations
 from app.studio.generation.state import Generation
-from app.studio.runs.chosen import final_step, star, starred_step
+from app.studio.runs.chosen import final_step, in_closer_choice, star, starred_step
 from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
 from app.ui.components.controls import banner
@@ -131,7 +131,8 @@ class Playground:
             newest = library[0] if library else None
             form = begin_with(newest, self._first_prompt(newest))
         if compared or prompts:
-            form = draw_prompts(form.with_(across=compared, across_values="", down="", down_values=""), prompts)
+            steps = self._in_closer_choice(style) if style is not None and compared == "step" else ""
+            form = draw_prompts(form.with_(across=compared, across_values=steps, down="", down_values=""), prompts)
             self.forms.keep(key, form)
         notice = words.NOTICES.get(form.notice, form.notice)
         self._expect(form)
@@ -300,6 +301,11 @@ class Playground:
         form = keep_cell(self.forms.read(key) or GenerateForm(), generation.request, cell)
         self.forms.keep(key, form)
         return {self.form: self._fields(form, Show(fresh=("all",)))}
+
+    def _in_closer_choice(self, style: StyleEntry) -> str:
+        """The starred step and the candidates of a style's run, as typed; "" without candidates."""
+        view = self.services.queue.run(style.run) if style.run else None
+        return ", ".join(map(str, in_closer_choice(view))) if view is not None else ""
 
     def _star(self, style: str, step: int, actor: Actor) -> None:
         """Star a step of a style's run."""

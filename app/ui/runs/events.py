@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from app.studio.runs.chosen import MOST_CANDIDATES
 from app.ui.components.download_menu import StyleFileWanted
 from app.ui.components.events import PageEvent, Whole
 
@@ -53,9 +54,10 @@ class PictureWanted(PageEvent):
 
 
 class StepStarred(PageEvent):
-    """A step was starred; None removes the star."""
+    """A step was starred, or became a candidate; None removes the star."""
 
     step: Whole | None
+    candidates: tuple[Whole, ...] = Field(max_length=MOST_CANDIDATES)
 
 
 class CurveWanted(PageEvent):

@@ -135,12 +135,13 @@ class RunPage:
         return {self.notice: notice} | self.refresh(name, drawn, NOTHING_SEEN, request)
 
     def on_starred(self, event: StepStarred, request: gr.Request, name: str, drawn: str) -> Shown:
-        """Star a step, or remove the star."""
+        """Star a step, or remove the star, and set the candidates."""
         notice: str = ""
         try:
             view = self.queue.find(name)
             actor_of(request).check(view.job.name, view.job.owner)
-            chosen.star(view.job.folder, None if event.step == chosen.final_step(view) else event.step)
+            step = None if event.step == chosen.final_step(view) else event.step
+            chosen.star(view.job.folder, step, event.candidates)
         except (OSError, VelaturaError) as error:
             notice = in_a_banner(error)
         return {self.notice: notice} | self.refresh(name, drawn, NOTHING_SEEN, request)

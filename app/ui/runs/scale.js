@@ -37,7 +37,8 @@ const reach = (values, log) => {
     far = top - bottom || Math.abs(top),
     low = rank.find(each => each >= bottom - far),
     high = rank.findLast(each => each <= top + far),
-    room = log ? 0.04 : (high - low || Math.abs(high) || 1) * 0.08;
+    size = Math.abs(high) || 1, // equal values differ in their last digits once they are smoothed
+    room = log ? 0.04 : (high - low > size * 1e-9 ? high - low : size) * 0.08;
   return [low - room, high + room].map(each => (log ? 10 ** each : each));
 };
 // An exponential moving average: `keep` is the share that remains after a step, however many steps lie between two

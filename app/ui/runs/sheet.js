@@ -8,6 +8,7 @@ const section = $('.sheet'),
   slider = $('.slider'),
   range = $('.slider input'),
   starring = $('.star'),
+  marking = $('.candidate'),
   follow = $('.follow'),
   prompts = $('.prompts');
 const [which, run] = element.querySelectorAll('select');
@@ -114,6 +115,7 @@ const drawPrompts = cell => {
 
 // The step that the run gives. While it trains, this is the newest one and has no star, as the star would move.
 const isGiven = cell => Boolean(cell) && cell.step === data.gives && (data.starred || !data.going);
+const isCandidate = cell => Boolean(cell) && data.candidates.includes(cell.step);
 const drawChoice = cell => {
   const any = data.may && data.cells.some(each => each.kept),
     given = isGiven(cell);
@@ -124,6 +126,13 @@ const drawChoice = cell => {
   starring.setAttribute('aria-disabled', starring.disabled || (given && !data.starred && data.final));
   starring.title = starring.disabled ? words.unkept : '';
   starring.querySelector('span').textContent = given ? words.isStarred : words.star;
+  const marked = isCandidate(cell);
+  marking.hidden = starring.hidden;
+  marking.disabled = !cell?.kept || given || (!marked && data.candidates.length >= data.most);
+  marking.setAttribute('aria-pressed', marked);
+  const compare = $('.compare');
+  compare.hidden = !data.draw || !data.candidates.length;
+  if (data.draw) compare.href = data.draw;
   follow.hidden = following || !data.going;
   const sentence = words[data.starred ? 'gives' : data.going ? 'givesNow' : 'givesUnless'];
   $('.gives').textContent = data.gives === null ? '' : put(sentence, {step: data.gives});
@@ -143,34 +152,49 @@ const drawMissing = cell => {
   missing.querySelector('a').hidden = !data.draw;
   if (data.draw) missing.querySelector('a').href = `${data.draw}&prompts=${encodeURIComponent(others.join('\n'))}`;
 };
-// One star is sent at a time, so that they arrive in order; of those that follow only the last is sent.
+// One choice is sent at a time, so that they arrive in order; of those that follow only the last is sent.
 const ANSWERED = 5000;
 let starSent = null,
   starNext = null;
-const sendStar = step => {
-  if (starSent) return (starNext = {step});
-  const mine = (starSent = {step});
-  trigger('starred', {step});
+const sendStar = choice => {
+  if (starSent) return (starNext = choice);
+  const mine = (starSent = choice);
+  trigger('starred', choice);
   setTimeout(() => starSent === mine && landStar(), ANSWERED);
 };
 const landStar = () => {
   const next = starNext;
   starSent = starNext = null;
-  if (next) sendStar(next.step);
+  if (next) sendStar(next);
+};
+const isTaken = ({step, candidates}) =>
+  (step === null ? !data.starred : data.gives === step) && `${candidates}` === `${data.candidates}`;
+const take = ({step, candidates}) => {
+  data.candidates = candidates;
+  if (step !== null) Object.assign(data, {gives: step, starred: true});
 };
 // Update from the server; a later choice of the user stays.
 const settleStar = () => {
-  if (starSent && (starSent.step === null ? !data.starred : data.gives === starSent.step)) landStar();
-  const step = (starNext ?? starSent)?.step ?? null;
-  if (step !== null) Object.assign(data, {gives: step, starred: true});
+  if (starSent && isTaken(starSent)) landStar();
+  const choice = starNext ?? starSent;
+  if (choice) take(choice);
+};
+const choose = choice => {
+  sendStar(choice);
+  take(choice); // at once; the answer confirms or reverts it
+  draw();
 };
 const star = cell => {
   if (!data.may || !cell || !(cell.kept || isGiven(cell))) return;
   const taken = data.starred && cell.step === data.gives;
   if (!taken && data.final && isGiven(cell)) return;
-  sendStar(taken ? null : cell.step);
-  if (!taken) Object.assign(data, {gives: cell.step, starred: true}); // at once; the answer confirms or reverts it
-  draw();
+  choose({step: taken ? null : cell.step, candidates: data.candidates.filter(step => step !== cell.step)});
+};
+const mark = cell => {
+  if (!data.may || !cell || marking.disabled) return;
+  const others = data.candidates.filter(step => step !== cell.step),
+    candidates = isCandidate(cell) ? others : [...others, cell.step].sort((a, b) => a - b);
+  choose({step: data.starred ? data.gives : null, candidates});
 };
 
 const draw = () => {
@@ -229,7 +253,7 @@ const onKey = (event, keys) => {
 };
 section.addEventListener('keydown', event => {
   const {target} = event;
-  if (target.closest('[role=listbox]')) onKey(event, {...MOVES, ...TURNS, Enter: open, s: () => star(current())});
+  if (target.closest('[role=listbox]')) onKey(event, {...MOVES, ...TURNS, Enter: open, s: () => star(current()), c: () => mark(current())});
   else if (target === range) onKey(event, {...TURNS, Enter: open});
   else if (target.matches('.enlarge')) onKey(event, {...MOVES, ...TURNS});
 });
@@ -243,6 +267,7 @@ prompts.addEventListener('click', event => {
 });
 prompts.addEventListener('dblclick', open);
 starring.addEventListener('click', () => star(current()));
+marking.addEventListener('click', () => mark(current()));
 follow.addEventListener('click', () => {
   walk(Infinity);
   cells.focus({preventScroll: true});

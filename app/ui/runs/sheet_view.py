@@ -62,6 +62,7 @@ def sheet_words() -> dict[str, str]:
         "left": words.LEFT_OUT,
         "star": words.STAR,
         "isStarred": words.STARRED,
+        "candidate": words.CANDIDATE_STEP,
         "unkept": words.NOT_KEPT_STEP,
         "file": words.PICTURE_FILE,
         **light_words(words.EARLIER, words.LATER),
@@ -80,7 +81,8 @@ def read_sheet(view: View, public: Path, actor: Actor | None, identifier: str = 
         return ""
     run = Run(view.job.folder)
     total = view.summary.steps or planned_total(run)
-    kept, starred = chosen.snapshots(run.folder), chosen.starred_step(run.folder)
+    kept, choice = chosen.snapshots(run.folder), chosen.read_choice(run.folder)
+    starred = choice.step
     style = chosen.chosen_style(run.folder)
     final = style is not None and starred is None and not chosen.is_snapshot(run.folder, style)
     exported = chosen.final_step(view)
@@ -100,6 +102,8 @@ def read_sheet(view: View, public: Path, actor: Actor | None, identifier: str = 
             "planned": _planned(run, total, steps[-1].step if steps else -1) if going else [],
             "gives": gives if style is not None else None,
             "starred": starred is not None,
+            "candidates": choice.candidates,
+            "most": chosen.MOST_CANDIDATES,
             "final": final,
             "left": [] if going or actor is None else _never_drawn(view, run, rows),
             "draw": identifier and f"playground?style={identifier}{'&compare=step' if len(kept) > 1 else ''}",

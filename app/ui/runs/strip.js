@@ -1,6 +1,8 @@
 // The strip: a frame for every step at its place on the time axis; on a phone they stand in a row. Of frames that would
-// overlap only the selected one is visible; the others have ticks.
-const GAP = 6;
+// overlap only the selected one is visible; the others have ticks. A few frames grow, as those of a run stopped early.
+const GAP = 6,
+  FEW = 4,
+  TALLEST = 168;
 const strip = $('.strip'),
   cells = $('.cells'),
   ticks = $('.ticks'),
@@ -17,6 +19,10 @@ const frameOf = step => {
   return frames.get(step);
 };
 const sizeOf = () => cells.clientHeight * data.ratio;
+const grow = (count, width) => {
+  const room = count > FEW ? 0 : (width / count - GAP) / data.ratio;
+  cells.style.setProperty('--frame', `${Math.min(TALLEST, Math.max(narrow.matches ? 84 : 92, room))}px`);
+};
 const withRoom = (steps, first, width) => {
   // the newest frame and the run's step are always visible, then the others from the right
   const places = [],
@@ -53,6 +59,7 @@ const drawFrame = (frame, cell, seen) => {
   const comes = data.going && cell && cell === data.cells.at(-1);
   frame.className = `cell${source ? '' : comes ? ' skeleton' : ' planned'}${given ? ' given' : ''}`;
   frame.classList.toggle('culled', !seen);
+  frame.classList.toggle('candidate', isCandidate(cell));
   frame.classList.toggle('kept', Boolean(data.may && cell?.kept));
   if (!source) {
     frame.removeAttribute('role');
@@ -62,14 +69,16 @@ const drawFrame = (frame, cell, seen) => {
   frame.removeAttribute('aria-hidden');
   frame.setAttribute('role', 'option');
   frame.setAttribute('aria-selected', cell.step === at);
-  frame.setAttribute('aria-label', given ? put(words.starred, {step: titleOf(cell)}) : titleOf(cell));
+  const named = given ? words.starred : isCandidate(cell) ? words.candidate : '{step}';
+  frame.setAttribute('aria-label', put(named, {step: titleOf(cell)}));
 };
 const drawStrip = () => {
   if (!strip.clientWidth) return; // not laid out yet: the observer below calls again
   const known = new Map(data.cells.map(cell => [cell.step, cell])),
     steps = [...known.keys(), ...data.planned],
-    width = strip.clientWidth,
-    first = [newest()?.step, data.gives].filter(step => known.has(step)),
+    width = strip.clientWidth;
+  grow(steps.length, width);
+  const first = [newest()?.step, data.gives].filter(step => known.has(step)),
     kept = narrow.matches ? new Set(steps) : withRoom(steps, first, width);
   for (const [step, frame] of frames) if (!steps.includes(step)) (frame.remove(), frames.delete(step));
   steps.forEach((step, k) => {

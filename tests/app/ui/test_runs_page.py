@@ -20,6 +20,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
 from app.jobs.views import Watcher
 from app.studio.paths import Paths
+from app.studio.runs.chosen import Choice, read_choice
 from app.studio.studio_queue import StudioQueue
 from tests.app.ui.ended_runs import write_run, write_snapshot
 from tests.app.ui.server import MEASURED, SLOWER_STEPS, Process
@@ -195,6 +196,7 @@ def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_
     chip(page, "Finished").wait_for()
     frame(page, "Step 300").wait_for()
     expect_steps(page, "Before training", "Step 150", "Step 300, starred")
+    assert frame(page, "Step 300").bounding_box()["height"] > 100, "a few frames are larger than many"
     strip = page.get_by_role("listbox", name="Steps")
     strip.focus()
     page.keyboard.press("ArrowLeft")
@@ -210,6 +212,22 @@ def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_
     page.get_by_text("Step 150 is what you download.").wait_for()
     expect(starred).to_have_attribute("aria-pressed", "true")
     wait_until((run / "chosen.json").exists, "the page shows a star before the studio has it")
+    strip.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("c")
+    candidate = page.get_by_role("button", name="Candidate")
+    expect(candidate).to_have_attribute("aria-pressed", "true")
+    expect_steps(page, "Before training", "Step 150, starred", "Step 300, candidate")
+    wait_until(lambda: read_choice(run) == Choice(150, (300,)), "the studio has the candidate")
+    page.get_by_role("link", name="Compare the candidates").click()
+    expect(page.get_by_label("Values along a row")).to_have_value("150, 300")
+    page.goto(f"{place.url}run?id=kept")
+    candidate.wait_for()
+    strip.focus()
+    page.keyboard.press("End")
+    candidate.click()
+    wait_until(lambda: read_choice(run) == Choice(150, ()), "and not any more")
+    expect(page.get_by_role("link", name="Compare the candidates")).to_be_hidden()
     for path in ("runs", "styles"):
         page.goto(f"{place.url}{path}")
         picture = page.get_by_role("listitem").filter(has_text="kept").locator("img").first

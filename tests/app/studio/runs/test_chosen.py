@@ -64,6 +64,27 @@ def test_only_what_was_kept_can_be_starred_and_a_damaged_note_stars_nothing(run)
         assert chosen.starred_step(run) is None and number(chosen.chosen_style(run)) == 1, text
 
 
+def test_two_more_steps_can_be_candidates_and_a_star_keeps_them(queue, run):
+    for step in (30, 40):
+        write_snapshot(run, step)
+    chosen.star(run, 10, (40, 20))
+    assert chosen.read_choice(run) == chosen.Choice(10, (20, 40)), "in order"
+    view = queue.run("dusk")
+    assert chosen.in_closer_choice(view) == [10, 20, 40]
+    chosen.star(run, 20)
+    assert chosen.read_choice(run) == chosen.Choice(20, (40,)), "what is starred is no candidate"
+    for steps, problem in (((10, 30, 40), "at most 2 steps"), ((35,), "step 35 was not kept")):
+        with pytest.raises(VelaturaError, match=problem):
+            chosen.star(run, 20, steps)
+    chosen.star(run, None)
+    assert chosen.read_choice(run) == chosen.Choice(None, (40,)) and number(chosen.chosen_style(run)) == 1
+    for text in ('{"step": 10}', '{"step": 10, "candidates": [10, true, "20", 99, [], null]}'):  # older, and damaged
+        (run / CHOSEN).write_text(text)
+        assert chosen.read_choice(run) == chosen.Choice(10, ()) and chosen.in_closer_choice(view) == [], text
+    chosen.star(run, None, ())
+    assert not (run / CHOSEN).exists()
+
+
 def test_the_library_its_downloads_and_the_command_line_follow_the_star(queue, run, tmp_path):
     library = StyleLibrary(queue)
     (item,) = library.entries()
@@ -82,12 +103,12 @@ def test_the_library_its_downloads_and_the_command_line_follow_the_star(queue, r
 
 
 def test_a_deleted_style_takes_its_kept_steps_along_and_a_restart_begins_without_a_star(queue, run):
-    chosen.star(run, 10)
+    chosen.star(run, 10, (20,))
     library = StyleLibrary(queue)
     thrown = library.remove(library.entries()[0], actor=MACHINE_OWNER)
     assert library.entries() == [] and chosen.chosen_style(run) is None and thrown is not None
     actions.restore(queue.store, thrown.id, actor=MACHINE_OWNER)
-    assert number(chosen.chosen_style(run)) == 10
+    assert number(chosen.chosen_style(run)) == 10 and chosen.read_choice(run) == chosen.Choice(10, (20,))
     job = queue.store.job_in(run)
     assert job is not None
     (run / "style" / "dusk.safetensors").unlink()
