@@ -9,7 +9,7 @@ DROPPED = "tests/app/ui/train/test_dropzone.py"
 PAGES: tuple[Break, ...] = (
     Break(
         "one-language",
-        "app/ui/train/choices.html",
+        "app/ui/train/base.html",
         "{{ text.CHANGE }}",
         "Change",
         "a button is English in every language",
@@ -73,7 +73,7 @@ PAGES: tuple[Break, ...] = (
     ),
     Break(
         "told-tabs",
-        "app/ui/train/editor.js",
+        "app/ui/train/changes.js",
         "  if (+had < value.revision) tabs.postMessage({draft: value.draft, revision: value.revision});\n",
         "",
         "another tab goes on showing captions that were changed",
