@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from app.studio.services import Services
-from app.ui.document.assets import join_scripts, join_sheets
+from app.ui.document.assets import LATER, join_later, join_scripts, join_sheets
 from tests.app.ui.visitor import PATIENCE, SIZE
 from tests.waiting import wait_until
 
@@ -78,7 +78,11 @@ class BarePage:
         wait_until(look, lambda: str(self.sent))
 
     def serve(self, route: Any) -> None:
-        """Send the frames of the parts, and nothing else."""
+        """Send the frames of the parts, and the scripts that they import."""
+        later = LATER.get(route.request.url.removeprefix(ADDRESS).removesuffix(".js"))
+        if later is not None:
+            route.fulfill(body=join_later(later), content_type="text/javascript")
+            return
         if route.request.url != ADDRESS:
             route.abort()
             return
