@@ -80,7 +80,7 @@ class Forecast:
         return AIM / (1 - AIM) * others - self.spent
 
     def count_at(self, step: int) -> int:
-        """Number of pictures to draw at a sampled step, if each later one draws as many and all that must be drawn fit."""
+        """Number of pictures to draw at a sampled step, so that as many at each later one, and the whole steps, fit."""
         plan = self.plan
         if not plan.limited or step in plan.whole or not self.picture or not self.step:
             return plan.count

@@ -27,7 +27,8 @@ def test_the_commands_there_are() -> None:
     expected |= {"estimate", "caption", "merge", "export", "extract", "ranks"}
     expected |= {f"queue {name}" for name in queue} | {f"sweep {name}" for name in sweep}
     expected |= {"audit", "people", "tokens", "tokens list", "tokens add", "tokens revoke"}
-    expected |= {f"people {name}" for name in ("list", "add", "remove", "role", "limit", "invite", "invitations", "withdraw")}
+    people = ("list", "add", "remove", "role", "limit", "invite", "invitations", "withdraw")
+    expected |= {f"people {name}" for name in people}
     expected |= {"push", "install", "import", "launch", "launch slurm", "launch skypilot"}
     assert set(EVERY_COMMAND) == expected | {"demo", "ui", "update", "uninstall", "worker", "queue", "sweep"}
 
