@@ -1,9 +1,8 @@
-"""What methods and presets make of a bundled set, for the studio: `python -m benchmarks.pictures [METHOD or PRESET]`.
+"""What methods make of a bundled set, for the studio: `python -m benchmarks.pictures [METHOD]`.
 
 Each method is trained by the preset that bears its name, on the starter; the concepts that are drawn are in none of its
 training images. The upper row of a strip is the base, the lower one the base with the style, each picture as large as
-the starter draws it. The three presets from subtle to faithful draw one subject with one seed; these pictures are
-shown larger, and are enlarged here with their edges kept sharp.
+the starter draws it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from tools.command import reports_errors
 from trainers.adapters.methods import METHODS
@@ -23,33 +22,26 @@ from trainers.data.sample_sets import read_sets
 from trainers.training.train import train
 
 STATIC = Path(__file__).parents[1] / "app" / "ui" / "static"
-STRIPS, THUMBS, STOPS = STATIC / "methods", STATIC / "methods" / "small", STATIC / "stops"
+STRIPS, THUMBS = STATIC / "methods", STATIC / "methods" / "small"
 SUFFIX = ".webp"
 SET = "black-line"
 DRAWN, SEED = ("grinning face", "green apple", "hamburger", "dog face"), 4
 """What a strip shows, none of which is in the set, and with which seed."""
 THUMB_OF = 1
 """Which picture of a strip's lower row is a method's small picture."""
-PRESETS = ("quick", "balanced", "faithful")
-SUBJECT, SUBJECT_SEED = "green apple", 1
-"""What the presets of the three stops draw, and with which seed."""
-GAP, SMALL, LARGE = 4, 72, 320
-"""Pixels between pictures, and of the small and large ones: twice as many as they are shown with."""
-EDGES = ImageFilter.UnsharpMask(radius=3, percent=150, threshold=0)
+GAP, SMALL = 4, 72
+"""Pixels between pictures, and of the small ones: twice as many as they are shown with."""
 
 
 @reports_errors
 def main(*names: str) -> int:
-    """Train these methods and presets, or every one, and write their pictures."""
-    for folder in (STRIPS, THUMBS, STOPS):
+    """Train these methods, or every one, and write their pictures."""
+    for folder in (STRIPS, THUMBS):
         folder.mkdir(exist_ok=True)
-    for name in names or (*PRESETS, *METHODS):
-        if name in PRESETS:
-            write(draw_stop(name), STOPS / name)
-        else:
-            before, after = draw(name, DRAWN, SEED)
-            write(join((before, after)), STRIPS / name)
-            write(after[THUMB_OF].resize((SMALL, SMALL), Image.Resampling.LANCZOS), THUMBS / name)
+    for name in names or METHODS:
+        before, after = draw(name, DRAWN, SEED)
+        write(join((before, after)), STRIPS / name)
+        write(after[THUMB_OF].resize((SMALL, SMALL), Image.Resampling.LANCZOS), THUMBS / name)
     return 0
 
 
@@ -58,12 +50,6 @@ def write(picture: Image.Image, place: Path) -> None:
     path = place.with_name(f"{place.name}{SUFFIX}")
     picture.save(path, "WEBP", quality=80, method=6)
     print(f"{path.relative_to(STATIC)}: {path.stat().st_size} bytes", flush=True)
-
-
-def draw_stop(preset: str) -> Image.Image:
-    """Train a preset and draw the subject that all presets draw."""
-    _, (picture,) = draw(preset, (SUBJECT,), SUBJECT_SEED)
-    return picture.resize((LARGE, LARGE), Image.Resampling.LANCZOS).filter(EDGES)
 
 
 def draw(preset: str, prompts: Sequence[str], seed: int) -> tuple[list[Image.Image], list[Image.Image]]:

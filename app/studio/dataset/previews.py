@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,10 @@ from trainers.atomic_files import whole_file
 if TYPE_CHECKING:
     from PIL import Image
 
-PREVIEW_SIDE, LARGE_SIDE = 480, 1600
+    from trainers.data.source import Crop
+
+PREVIEW_SIDE, LARGE_SIDE, PART_SIDE = 480, 1600, 320
+PART = "part-{}.webp"
 
 
 def save_preview(image: Image.Image, place: Path, side: int = PREVIEW_SIDE) -> None:
@@ -40,4 +44,17 @@ def large_preview(picture: Path, previews: Path) -> Path:
     place = previews / f"{picture.stem}-large.webp"
     if not place.is_file():
         save_preview(open_image(picture, formats=("PNG",)), place, LARGE_SIDE)
+    return place
+
+
+def part_preview(picture: Path, crop: Crop | None, previews: Path) -> Path:
+    """A small copy of the trained part of a picture, which replaces that of another. Raises UnreadableError."""
+    from trainers.data.source import Source
+
+    key = hashlib.sha256(f"{picture.stem} {crop}".encode()).hexdigest()[:16]
+    place = previews / PART.format(key)
+    if not place.is_file():
+        for earlier in previews.glob(PART.format("*")):
+            earlier.unlink(missing_ok=True)
+        save_preview(Source(open_small(picture), crop).picture(), place, PART_SIDE)
     return place

@@ -16,6 +16,7 @@ from app.errors import as_sentence
 from app.jobs.permissions import Actor
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Choices, Draft
+from app.studio.dataset.previews import part_preview
 from app.studio.downloads import hub_login
 from app.studio.programs.targets import TARGETS, TRY, lacks_base, opens
 from app.studio.services import Services
@@ -37,6 +38,7 @@ from app.ui.components.live import AtRequest, block, merged_part, now_us, versio
 from app.ui.components.live_parts import Refresher
 from app.ui.components.shell import EACH
 from app.ui.document.templates import macro, render
+from app.ui.gradio_internals import file_address
 from app.ui.train import base_view, style_view
 from app.ui.train import text as words
 from app.ui.train.events import STEPS, STYLE, Part, SettingsRead, StepShown, StyleAction
@@ -44,6 +46,7 @@ from app.ui.train.presets.actions import NOTHING_SAID, Answer, Presets
 from app.ui.train.settings_view import settings_fold
 from trainers.config.config import Config
 from trainers.config.presets import STARTER
+from trainers.data.decode import UnreadableError
 from trainers.errors import VelaturaError
 from trainers.models.files.hub import HUB_ID
 
@@ -231,11 +234,20 @@ class StyleStep:
             answer=named,
             aims=style_view.read_aims(draft),
             is_subject=draft.choices.aim == "subject",
-            stops=style_view.read_stops(draft, times, estimate, pace, config is not None),
+            stops=style_view.read_stops(draft, times, estimate, pace, config is not None, self._own_picture(draft)),
             short=style_view.memory_line(draft, last, estimate),
             edit=edit,
         )
         return {self.choices: versioned(sheet, began)} | self.refresher.pause(pause, began)
+
+    def _own_picture(self, draft: Draft) -> str:
+        """The URL of the first picture of a draft as it is trained; "" without one."""
+        drafts = self.services.drafts
+        for picture in draft.pictures[:1]:
+            with suppress(OSError, UnreadableError):
+                path = drafts.pictures(draft) / f"{picture.id}.png"
+                return file_address(part_preview(path, picture.source_crop, drafts.previews(draft)))
+        return ""
 
     def _below(
         self,

@@ -63,6 +63,8 @@ class Stops:
     measuring: Estimate | None
     """The measurement in progress."""
     can_measure: bool
+    own: str
+    """The URL of one of the person's pictures, or ""."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,6 @@ def read_presets(draft: Draft, times: Mapping[str, RunTime], names: tuple[str, .
             *words.PRESETS[name],
             name == draft.choices.preset,
             words.run_time(times.get(name)),
-            find_picture(f"stops/{name}"),
         )
         for name in names
     ]
@@ -117,15 +118,18 @@ def pace_line(pace: Pace | None, times: Mapping[str, RunTime], now: float) -> st
     return words.pace_line(pace, now)
 
 
-def read_stops(draft: Draft, times: Mapping[str, RunTime], estimate: Estimate, measured: str, ready: bool) -> Stops:
-    """The three stops; `measured` is the source of the times, `ready` is True if they can be measured."""
+def read_stops(
+    draft: Draft, times: Mapping[str, RunTime], estimate: Estimate, measured: str, ready: bool, own: str
+) -> Stops:
+    """The three stops; `measured` is the source of the times, `ready` is True if they can be measured, and `own` the
+    URL of one of the person's pictures."""
     preset, busy = draft.choices.preset, estimate.busy
     instead = words.INSTEAD.format(words.PRESETS[preset][0]) if preset in SPECIAL else ""
     sentence = measured if ready else words.NOT_MEASURED_HERE
     if not busy and estimate.phase == "failed" and not measured:
         sentence = estimate.sentence
     pick = read_presets(draft, times, STOPS, words.CARE)
-    return Stops(pick, instead, sentence, estimate if busy else None, ready and not busy)
+    return Stops(pick, instead, sentence, estimate if busy else None, ready and not busy, own)
 
 
 def read_advanced(draft: Draft, base: Base, times: Mapping[str, RunTime]) -> Advanced:

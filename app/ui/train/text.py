@@ -108,12 +108,7 @@ PRESETS: Mapping[str, tuple[str, str]] = {
     "low-memory": (PRESET_NAMES["low-memory"], _("For small graphics cards. Slower, with the same result.")),
 }
 """Name and sentence."""
-STOP_SHOWS: Mapping[str, str] = {
-    "quick": _("A green apple in black lines, with much of its green left."),
-    "balanced": _("The same apple, with little green left."),
-    "faithful": _("The same apple, almost only in black lines."),
-}
-"""Alternative texts of the pictures."""
+OWN_PICTURE = _("This is one of your pictures. The first samples on the page of the training show what it learns.")
 INSTEAD = _("{} is chosen under Advanced. Choose one of the three to use that instead.")
 SPECIAL = _("File and memory")
 SPECIAL_HINT = _("Choose one of these instead of the three above if the file or the memory must be small.")

@@ -1,15 +1,13 @@
-"""Every method's card has its drawing and its pictures, which are really before and after; so have the three stops."""
+"""Every method's card has its drawing and its pictures, which are really before and after."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from app.studio.settings.plan import STOPS
 from app.ui.document.assets import STATIC, asset
 from app.ui.train.method_pictures import SUFFIX, Box, draw_formula, find_picture
 from trainers.adapters.about import Formula
@@ -37,11 +35,6 @@ def test_a_method_is_shown_at_work(name: str) -> None:
     above, below = np.array_split(pixels(f"methods/{name}", (524, 260), 32_000), 2)
     assert np.abs(above - below).mean() > 10, "the style shows"
     pixels(f"methods/small/{name}", (72, 72), 3_000)
-
-
-def test_the_three_stops_show_one_subject_each_otherwise() -> None:
-    drawn = [pixels(f"stops/{name}", (320, 320), 10_000) for name in STOPS]
-    assert all(np.abs(one - other).mean() > 2 for one, other in pairwise(drawn))
 
 
 def test_what_was_never_drawn_has_no_picture() -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import gradio as gr
 import pytest
 import torch
+from PIL import Image
 
-from app.studio.dataset.drafts import Choices
+from app.studio.dataset.drafts import Choices, Draft
 from app.studio.dataset.uploads import take_folder
 from app.studio.downloads.downloads import OFFERS
 from app.studio.programs.targets import TRY
@@ -23,6 +24,7 @@ from app.ui.components.events import actor_of
 from app.ui.components.live import AtRequest
 from app.ui.components.shell import scripted_part
 from app.ui.document.templates import render
+from app.ui.gradio_internals import file_address
 from app.ui.train import images, style
 from app.ui.train import text as words
 from app.ui.train.events import SettingsRead, SettingsText, StepShown, StyleAction
@@ -33,6 +35,7 @@ from tests.app.ui.visitor import ALL_SENT, READY
 from tests.tiny_flow import tiny_flow_folder
 from tests.trainers.tiny_runs import write_images
 from tests.waiting import wait_until
+from trainers.data.source import Crop
 from trainers.errors import VelaturaError
 
 REQUEST = SimpleNamespace(username="", cookies={}, session_hash="a page")
@@ -183,6 +186,33 @@ def test_the_report_stays_that_of_the_settings_in_use(step: StyleStep, monkeypat
 
 def refuse(*_parts: object, **_more: object) -> None:
     raise VelaturaError("refused")
+
+
+def test_the_stops_show_the_trained_part_of_a_picture_of_ones_own(step: StyleStep, tmp_path: Path) -> None:
+    key, services = actor_of(REQUEST).key, step.services
+
+    def shown() -> tuple[str, list[Path]]:
+        sheet = step.on_step_shown(StepShown(seen=0, step="style"), REQUEST)[step.choices]
+        return sheet, list(services.drafts.previews(services.drafts.read(key)).glob("part-*.webp"))
+
+    sheet, parts = shown()
+    assert str(words.OWN_PICTURE) not in sheet and not parts, "there is none yet"
+    take_folder(services.drafts, key, write_images(tmp_path / "images"))
+    sheet, (whole,) = shown()
+    assert str(words.OWN_PICTURE) in sheet and sheet.count(f'class="own" src="{file_address(whole)}"') == 3
+
+    def crop(draft: Draft) -> Draft:
+        first, *others = draft.pictures
+        return draft.with_(pictures=(first.with_crop(Crop(0, 0, 1, 0.5, 90)), *others))
+
+    height, width = services.drafts.change(key, crop).pictures[0].size
+    sheet, (half,) = shown()
+    assert half != whole and file_address(half) in sheet
+    with Image.open(half) as picture:
+        assert abs(picture.width / picture.height - height / (width / 2)) < 0.05 and max(picture.size) <= 320
+    services.drafts.change(key, lambda draft: draft.with_(pictures=draft.pictures[1:]))
+    (services.drafts.pictures(services.drafts.read(key)) / f"{services.drafts.read(key).pictures[0].id}.png").unlink()
+    assert str(words.OWN_PICTURE) not in shown()[0], "a lost file leaves the cards as they are"
 
 
 def test_the_program_is_asked_first_and_decides_on_the_base(
