@@ -114,7 +114,9 @@ def put_into(item: StyleEntry, place: Place) -> Message:
     report = (words.WAS_IN if done.was_there else words.IS_IN).format(
         program=program, name=item.name, file=short(done.file)
     )
-    use = words.USE_IN[place.kind].format(file=done.file.name, folder=short(done.file.parent), prompt=done.prompt)
+    is_silent = place.kind in words.USE_SILENT and not item.words and item.method != TEXTUAL_INVERSION
+    uses = words.USE_SILENT if is_silent else words.USE_IN
+    use = uses[place.kind].format(file=done.file.name, folder=short(done.file.parent), prompt=done.prompt)
     left = words.LEAVES_OUT.format(program=program, what=done.left_out) if done.left_out else ""
     note = Sentence.of(done.note) if done.note else ""
     return joined(" ", [report, use, left, note])

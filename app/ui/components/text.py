@@ -120,6 +120,11 @@ USE_IN = {
     "forge": _("Prompt there: {prompt}"),
     "invoke": _("Scan {folder} in its model manager and add the style, then prompt: {prompt}"),
 }
+USE_SILENT = {
+    "comfyui": _("Press R there to read the folders again, and choose {file} in Load LoRA. It needs no trigger word."),
+    "invoke": _("Scan {folder} in its model manager and add the style. It needs no trigger word."),
+}
+"""For styles without a trigger word, in programs that do not name styles in the prompt."""
 LEAVES_OUT = _("{program} leaves out {what}.")
 
 # A run behind its read-only link

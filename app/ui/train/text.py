@@ -252,8 +252,8 @@ NAME_CHANGED = _("It will be called {}: file names may hold letters, digits, spa
 NAME_TAKEN = _("“{}” already exists; this one becomes “{}”.")
 PROMPTS = _("Preview prompts")
 PROMPTS_HINT = _(
-    "One per line. All are drawn at the end, and as many before and during training as time allows. Subjects that your "
-    "pictures do not show tell most; without prompts of your own, these are drawn."
+    "One per line. All are drawn before training, at a third, at two thirds and at the end; more if time allows. "
+    "Subjects that your pictures do not show tell most; without prompts of your own, these are drawn."
 )
 NEW_SUBJECTS = _("Suggest new subjects")
 FROM_CAPTIONS = _("From my captions")
