@@ -8,6 +8,7 @@ large files and git's SHA-1 for the others, and gets this name only once its con
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from filelock import FileLock
 from trainers.errors import VelaturaError
 
 CHUNK = 2**20
+ETAG = re.compile(r"[\w-]+(\.[\w-]+)*")
+"""What may become the name of a file."""
 GIT, SHA256 = 40, 64
 """Lengths of the hashes in hexadecimal digits."""
 
@@ -31,6 +34,8 @@ def fetch_blob(model: str, name: str, revision: str, bar: Any) -> None:
     from huggingface_hub.utils import build_hf_headers
 
     facts = get_hf_file_metadata(hf_hub_url(model, name, revision=revision))
+    if not ETAG.fullmatch(facts.etag or ""):
+        raise VelaturaError("the hub gives {name} of {model} no usable hash; try again later", name=name, model=model)
     blob = blob_folder(model) / str(facts.etag)
     part = blob.with_name(f"{blob.name}.part")
     blob.parent.mkdir(parents=True, exist_ok=True)

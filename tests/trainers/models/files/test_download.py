@@ -149,6 +149,13 @@ def test_a_file_with_another_hash_is_deleted_and_never_used(hub):
     assert not part.exists()
 
 
+def test_a_hash_is_no_path(hub, tmp_path):
+    hub.etag = "../../../outside"
+    with pytest.raises(VelaturaError, match="no usable hash"):
+        download_model("tiny/base")
+    assert not list(tmp_path.rglob("outside*"))
+
+
 def test_a_gated_base_comes_to_who_is_logged_in_and_has_accepted_its_terms(hub, monkeypatch, tmp_path):
     hub.gated = True
     with pytest.raises(NeedsTokenError, match="tiny/base is gated"):
