@@ -246,6 +246,7 @@ const MOVES = {
   End: () => walk(Infinity),
 };
 const TURNS = {ArrowUp: () => turn(-1), ArrowDown: () => turn(1)};
+const CHOICES = {s: () => star(current()), c: () => mark(current())};
 const onKey = (event, keys) => {
   if (!data || event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
   event.preventDefault();
@@ -253,7 +254,7 @@ const onKey = (event, keys) => {
 };
 section.addEventListener('keydown', event => {
   const {target} = event;
-  if (target.closest('[role=listbox]')) onKey(event, {...MOVES, ...TURNS, Enter: open, s: () => star(current()), c: () => mark(current())});
+  if (target.closest('[role=listbox]')) onKey(event, {...MOVES, ...TURNS, ...CHOICES, Enter: open});
   else if (target === range) onKey(event, {...TURNS, Enter: open});
   else if (target.matches('.enlarge')) onKey(event, {...MOVES, ...TURNS});
 });
