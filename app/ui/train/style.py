@@ -18,6 +18,7 @@ from app.studio.base_models import Base
 from app.studio.dataset.drafts import Choices, Draft
 from app.studio.dataset.previews import part_preview
 from app.studio.downloads import hub_login
+from app.studio.downloads.downloads import OFFERS
 from app.studio.programs.targets import TARGETS, TRY, lacks_base, opens
 from app.studio.services import Services
 from app.studio.settings.plan import (
@@ -195,6 +196,8 @@ class StyleStep:
             except VelaturaError as error:
                 return as_sentence(error)
         if what in ("download", "log-in") and HUB_ID.fullmatch(model):
+            if not (self._may_log_in(actor) or model in {offer.model for offer in OFFERS}):
+                raise VelaturaError(words.ASK_TO_DOWNLOAD)  # it would come with the login of this computer
             self.services.downloads.start(model, actor.key)
         return ""
 

@@ -18,10 +18,8 @@ from filelock import FileLock
 from trainers.errors import VelaturaError
 
 CHUNK = 2**20
-ETAG = re.compile(r"[\w-]+(\.[\w-]+)*")
-"""What may become the name of a file."""
-GIT, SHA256 = 40, 64
-"""Lengths of the hashes in hexadecimal digits."""
+HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+"""Git's SHA-1, or SHA-256."""
 
 
 def fetch_blob(model: str, name: str, revision: str, bar: Any) -> None:
@@ -34,7 +32,7 @@ def fetch_blob(model: str, name: str, revision: str, bar: Any) -> None:
     from huggingface_hub.utils import build_hf_headers
 
     facts = get_hf_file_metadata(hf_hub_url(model, name, revision=revision))
-    if not ETAG.fullmatch(facts.etag or ""):
+    if not HASH.fullmatch(facts.etag or "") or facts.size is None:  # else it could name any file, of any size
         raise VelaturaError("the hub gives {name} of {model} no usable hash; try again later", name=name, model=model)
     blob = blob_folder(model) / str(facts.etag)
     part = blob.with_name(f"{blob.name}.part")
@@ -45,9 +43,9 @@ def fetch_blob(model: str, name: str, revision: str, bar: Any) -> None:
         here = part.stat().st_size if part.is_file() else 0
         if here != facts.size:
             headers = build_hf_headers()
-            if urlsplit(facts.location).netloc != urlsplit(hf_hub_url(model, name)).netloc:
+            if urlsplit(facts.location)[:2] != urlsplit(hf_hub_url(model, name))[:2]:
                 headers.pop("authorization", None)  # the hub's token stays with the hub
-            with part.open("ab" if here < (facts.size or 0) else "wb") as file:
+            with part.open("ab" if here < facts.size else "wb") as file:
                 http_get(
                     facts.location,
                     file,
@@ -74,10 +72,8 @@ def blob_folder(model: str) -> Path:
 
 
 def _check(part: Path, expected: str, model: str, name: str) -> None:
-    """Delete the file and raise VelaturaError unless it has the expected hash, if that is one."""
-    if len(expected) not in (GIT, SHA256):
-        return
-    digest = hashlib.sha256() if len(expected) == SHA256 else hashlib.sha1(b"blob %d\0" % part.stat().st_size)
+    """Delete the file and raise VelaturaError unless it has the expected hash."""
+    digest = hashlib.sha256() if len(expected) == 64 else hashlib.sha1(b"blob %d\0" % part.stat().st_size)
     with part.open("rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)

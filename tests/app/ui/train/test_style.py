@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from app.studio.base_models import Bases
 from app.studio.dataset.drafts import Choices, Draft
 from app.studio.dataset.uploads import take_folder
 from app.studio.downloads.downloads import OFFERS
@@ -268,6 +270,16 @@ def test_a_download_without_a_network_says_what_to_do(step: StyleStep, monkeypat
         "There is no connection to Hugging Face." in offer and "velatura models get" not in offer.partition("<pre>")[0]
     )
     assert ">Download</button>" in offer and "Resume download" not in offer
+
+
+def test_on_a_shared_studio_members_download_what_is_listed_and_change_no_login(services: Services) -> None:
+    with gr.Blocks():
+        step = StyleStep(replace(services, bases=Bases(anywhere=False)))
+    with pytest.raises(VelaturaError, match="Only an admin of this studio can download"):
+        step.on_asked(StyleAction(what="download", about="ann/private"), REQUEST)
+    assert services.downloads.models() == []
+    for what in ("log-in", "log-out"):
+        assert step._fetch(actor_of(REQUEST), what, "", "hf_x") == words.ASK_TO_LOG_IN
 
 
 def build(services: Services, demo: gr.Blocks) -> None:
