@@ -1,4 +1,4 @@
-"""What methods make of a bundled set, for the studio: `python -m benchmarks.pictures [METHOD]`.
+"""Draws what each method learns from a bundled set, for the studio: `python -m benchmarks.pictures [METHOD]`.
 
 Each method is trained by the preset that bears its name, on the starter; the concepts that are drawn are in none of its
 training images. The upper row of a strip is the base, the lower one the base with the style, each picture as large as

@@ -9,8 +9,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+from tests.hub import listening
 
 SHA = "a" * 40
 TOKEN = "hf_VerySecretToken"
@@ -49,18 +51,12 @@ def serving_base(folder: Path, repository: str = "tiny/base") -> Iterator[BaseHu
     class Handler(_Handler):
         held = hub
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield hub
-    finally:
-        if hub.slow is not None:
-            hub.slow.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(Handler) as hub.url:
+        try:
+            yield hub
+        finally:
+            if hub.slow is not None:
+                hub.slow.set()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -187,6 +187,7 @@ class Api:
         summary = view.summary
         columns = samples.find_samples(view.job.folder)
         public = self.services.queue.public(view)
+        style = self.services.library.of_run(run)
         return _state(run, view) | {
             "step": summary.step,
             "steps": summary.steps,
@@ -195,7 +196,7 @@ class Api:
             "loss": summary.loss,
             "memory": summary.memory,
             "samples": [address(sample, public, False) for sample in columns[-1]] if columns else [],
-            "style": self.services.library.of_run(run),
+            "style": style.id if style is not None else "",
             "message": view.line,
         }
 

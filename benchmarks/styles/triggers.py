@@ -1,4 +1,4 @@
-"""What a trigger word does to the starter, before and after training: `python -m benchmarks.styles.triggers`.
+"""Measures trigger words on the starter, before and after training: `python -m benchmarks.styles.triggers`.
 
 Presets of the studio train on the bundled sets, whose captions have the word in front, behind or not at all, or whose
 text encoder or word learns too; what is drawn of held-out concepts is compared with these. Before training, pictures
@@ -46,7 +46,7 @@ WORDS = ("inkgeo style", "ohwx", "sks", "dusk style")
 """Trigger words; the first one is trained."""
 LEARNED = "<inkgeo>"
 STARTS = ("zeros", "mean", "padding")
-"""What the row of the first word is, in front of the subject, instead of its tokens."""
+"""Embeddings that replace the tokens of the first word, which stands in front of the subject."""
 TEXT: Mapping[str, Any] = MappingProxyType({"targets": {"text_encoder": "attn"}})
 ROW: Mapping[str, Any] = MappingProxyType({"tokens": {"word": LEARNED, "initial": "<|endoftext|>"}})
 VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
@@ -173,7 +173,7 @@ def measure(row: Row, folder: Path) -> dict[str, float]:
 
 
 def pictures(model: Model, prompts: Sequence[str], params: SamplingParams = DRAWN) -> Tensor:
-    """What the model draws for prompts, one after the other with each seed, `(n, 3, h, w)` from −1 to 1."""
+    """Pictures of each prompt with each seed in turn, `(n, 3, h, w)` from −1 to 1."""
     return as_tensor(list(draw(model, replace(params, prompts=tuple(prompts)))))
 
 

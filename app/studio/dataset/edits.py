@@ -83,9 +83,9 @@ def with_rotation(draft: Draft, identifiers: Collection[str], degrees: int) -> D
 def with_aspect(draft: Draft, identifiers: Collection[str], aspect: Aspect | None) -> Draft:
     """Crop pictures to their largest centred part of this aspect ratio; None for the whole pictures."""
     some = (picture for picture in draft.pictures if picture.id in identifiers)
-    crops = {picture.id: _centred(picture.rotated_size, aspect) for picture in some}
-    regions = {picture.id: picture.region for picture in draft.pictures}
-    return with_regions(draft, {key: regions[key].model_copy(update={"crop": crop}) for key, crop in crops.items()})
+    crops = ((picture, _centred(picture.rotated_size, aspect)) for picture in some)
+    regions = {picture.id: picture.region.model_copy(update={"crop": crop}) for picture, crop in crops}
+    return with_regions(draft, regions)
 
 
 def _centred(size: tuple[int, int], aspect: Aspect | None) -> tuple[float, float, float, float] | None:

@@ -40,7 +40,7 @@ from trainers.messages import Message as _
 from trainers.regular_files import read_inside
 from trainers.runs.run import Run
 
-FORMATS = ("safetensors", "diffusers", "peft", "embedding", "toml", *TITLES)
+FORMATS = ("safetensors", "diffusers", "peft", "embedding", "toml")
 SUFFIX = ".safetensors"
 GONE = _("this style no longer exists")
 HUGE = _("it would be huge; use a lower rank, or LoKr with factor 8")
@@ -125,9 +125,9 @@ class StyleLibrary:
             items = [self._found(path, owners) for path in imported_files(self.paths.styles)] if owners else []
         return sum(item.size for item in items if item is not None and item.owner == owner)
 
-    def of_run(self, name: str) -> str:
-        """The id of a run's style; empty if it has none."""
-        return next((item.id for item in self.entries() if item.run == name), "")
+    def of_run(self, name: str) -> StyleEntry | None:
+        """The style of a run; None if it has none."""
+        return next((item for item in self.entries() if item.run == name), None)
 
     # ---------------------------------------------------------------- files out
     def download(self, item: StyleEntry, format: str) -> Path:
@@ -135,7 +135,7 @@ class StyleLibrary:
 
         The file is public. VelaturaError if it cannot be exported.
         """
-        if format not in FORMATS:
+        if format not in (*FORMATS, *TITLES):
             raise VelaturaError(
                 "there is no format {format!r}; available are {formats}", format=format, formats=", ".join(FORMATS)
             )
@@ -147,13 +147,13 @@ class StyleLibrary:
             source, name, put = self._peft(item), f"{item.name}{peft.PEFT_SUFFIX}.zip", put_packed
         elif format == "embedding":
             source, name = self._word(item), f"{item.name}{EMBEDDING_SUFFIX}{SUFFIX}"
-        elif format == "diffusers" and not item.plain:
-            source, name = self.for_diffusers(item) or item.path, f"{item.name}-diffusers{SUFFIX}"
-            put = self._put_plain if source == item.path else link_or_copy
-        elif format in TITLES and format != DIFFUSERS_TARGET:
+        elif format in TITLES:
             form = self._form(item, format)
             source, put = form.path, self._put_plain if form.converted else link_or_copy
-            name = f"{item.name}-plain{SUFFIX}" if form.converted else name
+            if format == DIFFUSERS_TARGET and not item.plain:
+                name = f"{item.name}-diffusers{SUFFIX}"
+            elif form.converted:
+                name = f"{item.name}-plain{SUFFIX}"
         try:
             with plain_disk_errors(self.paths.public / name):
                 return offer_version(source, self.public(item), name, put)

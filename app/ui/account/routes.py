@@ -53,7 +53,7 @@ Form = Mapping[str, list[str]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a form: a message or a problem, and what is shown once or set as cookies."""
+    """The result of a form: a message or a problem, a secret or a link that the page displays once, and a new login."""
 
     said: Message | str = ""
     problem: Message | str = ""

@@ -197,13 +197,13 @@ class RunPage:
         style = chosen.chosen_style(view.job.folder)
         if style is None:
             raise VelaturaError(words.NO_STYLE)
-        entry = self.library.entry(self.library.of_run(view.job.name))
+        entry = self.library.of_run(view.job.name)
         if entry is not None and self.library.serves(entry, target):
             return self.library.download(entry, target)
         return offer_file(style, public, f"{view.job.name}{SUFFIX}")
 
     def _entry(self, view: View) -> StyleEntry:
-        entry = self.library.entry(self.library.of_run(view.job.name))
+        entry = self.library.of_run(view.job.name)
         if entry is None:
             raise VelaturaError(words.NO_STYLE)
         return entry
@@ -218,8 +218,6 @@ class RunPage:
 
     def _gains(self, view: View, entry: StyleEntry | None, actor: Actor) -> dict[str, Control]:
         """The controls of a run's style: its download, named after its step and program, and the way into a program."""
-        if chosen.chosen_style(view.job.folder) is None:
-            return {}
         target, programs = self.services.preferences.read(actor.key).program, self.services.programs
         step = chosen.chosen_step(view)
         served = entry is not None and self.library.serves(entry, target)
@@ -239,8 +237,9 @@ class RunPage:
     def _values(self, view: View, drawn: str, actor: Actor) -> tuple[dict[str, str | DeferredPart], str]:
         """The parts of the page, and the version of the run's numbers in them."""
         public, folder = self.queue.public(view), view.job.folder
-        entry = self.library.entry(self.library.of_run(folder.name))
-        identifier, gains = entry.id if entry is not None else "", self._gains(view, entry, actor)
+        has_style = chosen.chosen_style(folder) is not None
+        entry = self.library.of_run(folder.name) if has_style else None
+        identifier, gains = entry.id if entry is not None else "", self._gains(view, entry, actor) if has_style else {}
         acts = read_acts(view, bool(samples.find_samples(folder)), gains, identifier, actor)
         numbers = self.queue.losses(folder).numbers()
         graph, now = graph_view.read_graph(numbers, axis_end(view), drawn)

@@ -155,7 +155,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     OwnPresets(paths).save("ann", "Ink", as_preset(Draft(id="x", public="y")))
     drafts = Drafts(paths)
     draft = take_folder(drafts, "user:ann", write_images(folder / "images"))
-    ids = {"trained": library.of_run("dusk"), "imported": imported.id, "drawing": drawing.name, "draft": draft.id}
+    trained = library.of_run("dusk")
+    assert trained is not None
+    ids = {"trained": trained.id, "imported": imported.id, "drawing": drawing.name, "draft": draft.id}
     ids |= {"picture": draft.pictures[0].id, "job": f"job:{done.id}", "item": thrown.id}
     queue.store.close()
     database = PeopleDatabase(paths.people)

@@ -31,7 +31,8 @@ def fetch_blob(model: str, name: str, revision: str, bar: Any) -> None:
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
 
-    facts = get_hf_file_metadata(hf_hub_url(model, name, revision=revision))
+    url = hf_hub_url(model, name, revision=revision)
+    facts = get_hf_file_metadata(url)
     if not HASH.fullmatch(facts.etag or "") or facts.size is None:  # else it could name any file, of any size
         raise VelaturaError("the hub gives {name} of {model} no usable hash; try again later", name=name, model=model)
     blob = blob_folder(model) / str(facts.etag)
@@ -43,7 +44,7 @@ def fetch_blob(model: str, name: str, revision: str, bar: Any) -> None:
         here = part.stat().st_size if part.is_file() else 0
         if here != facts.size:
             headers = build_hf_headers()
-            if urlsplit(facts.location)[:2] != urlsplit(hf_hub_url(model, name))[:2]:
+            if urlsplit(facts.location)[:2] != urlsplit(url)[:2]:
                 headers.pop("authorization", None)  # the hub's token stays with the hub
             with part.open("ab" if here < facts.size else "wb") as file:
                 http_get(
