@@ -61,9 +61,12 @@ function Get-File($Address, $Target) {
     try {
         Invoke-WebRequest -UseBasicParsing -Uri $Address -OutFile $Target
     } catch {
-        Stop-WithMessage "$Address cannot be reached: check the network, or name a proxy (HTTPS_PROXY) or an index (PIP_INDEX_URL)."
+        Stop-WithMessage "$(Get-Public $Address) cannot be reached: check the network, or name a proxy (HTTPS_PROXY) or an index (PIP_INDEX_URL)."
     }
 }
+
+# An address without a login, to be printed.
+function Get-Public($Address) { return $Address -replace "//[^/@]*@", "//" }
 
 function Get-Python {
     $file = $UvFiles[$env:PROCESSOR_ARCHITECTURE]
@@ -74,7 +77,7 @@ function Get-Python {
     if ($env:UV_INDEX_URL) { $index = $env:UV_INDEX_URL }
     $index = $index.TrimEnd("/")
     Write-Host "No Python from 3.11 to 3.14 was found. To have one that only Velatura uses:"
-    Write-Host "  1. download uv $UvVersion, 20 MB, from $index/uv/ and check that its SHA-256 is $($file[1])"
+    Write-Host "  1. download uv $UvVersion, 20 MB, from $(Get-Public $index)/uv/ and check that its SHA-256 is $($file[1])"
     Write-Host "  2. let uv download Python $PythonVersion, 25 MB, which it checks in the same way, into $Root\python"
     if (-not $Yes) {
         if ([Console]::IsInputRedirected) { Stop-WithMessage "There is no terminal to ask in; say --yes if you agree." }
@@ -88,7 +91,7 @@ function Get-Python {
         Get-File "$index/uv/" $page
         $pattern = 'href="([^"#]*/' + [regex]::Escape($name) + ')'
         $link = [regex]::Match((Get-Content -Raw $page), $pattern).Groups[1].Value
-        if (-not $link) { Stop-WithMessage "$index/uv/ has no $name." }
+        if (-not $link) { Stop-WithMessage "$(Get-Public $index)/uv/ has no $name." }
         $address = [Uri]::new([Uri]"$index/uv/", $link).AbsoluteUri
         $archive = Join-Path $scratch "uv.zip"
         Get-File $address $archive

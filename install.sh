@@ -68,8 +68,11 @@ unpack() {
 
 get() {
   if command -v curl > /dev/null; then curl -fsSL --retry 2 "$1" -o "$2"; else wget -q -t 2 "$1" -O "$2"; fi \
-    || fail "$1 cannot be reached: check the network, or name a proxy (HTTPS_PROXY) or an index (PIP_INDEX_URL)."
+    || fail "$(public "$1") cannot be reached: check the network, or name a proxy (HTTPS_PROXY) or an index (PIP_INDEX_URL)."
 }
+
+# An address without a login, to be printed.
+public() { printf '%s' "$1" | sed 's|//[^/@]*@|//|'; }
 
 fetch_python() {
   wheel=$(uv_wheel) || fail "There is no Python from 3.11 to 3.14, and uv has none for this computer: install Python first."
@@ -77,7 +80,7 @@ fetch_python() {
   file="uv-$UV_VERSION-py3-none-${wheel%% *}.whl"
   index=${UV_INDEX_URL:-${PIP_INDEX_URL:-https://pypi.org/simple}}
   echo "No Python from 3.11 to 3.14 with its module venv was found. To have one that only Velatura uses:"
-  echo "  1. download uv $UV_VERSION, 20 MB, from ${index%/}/uv/ and check that its SHA-256 is $hash"
+  echo "  1. download uv $UV_VERSION, 20 MB, from $(public "${index%/}/uv/") and check that its SHA-256 is $hash"
   echo "  2. let uv download Python $PYTHON_VERSION, 35 MB, which it checks in the same way, into $root/python"
   if [ -z "$yes" ]; then
     [ -t 0 ] || fail "There is no terminal to ask in; say --yes if you agree."
@@ -92,7 +95,7 @@ fetch_python() {
   address=$(tr '"' '\n' < "$scratch/index" | grep -F "/$file" | head -n 1 | cut -d '#' -f 1)
   case $address in
     http*) ;;
-    '') fail "${index%/}/uv/ has no $file." ;;
+    '') fail "$(public "${index%/}/uv/") has no $file." ;;
     /*) address="$(echo "$index" | cut -d / -f 1-3)$address" ;;
     *) address="${index%/}/uv/$address" ;;
   esac

@@ -40,6 +40,7 @@ Ask = Callable[[str], bool]
 
 def install(layout: Layout, source: Source, outputs: Path | None, torch: str | None, ask: Ask) -> None:
     """Install a version, or update to it. Refused if something stands in the way; nothing has then changed."""
+    layout.refuse_other_folder()
     record, before = layout.record(), layout.current()
     kept = record or Record(str(Path.home() / "Velatura"), "")
     new = replace(
@@ -109,7 +110,7 @@ def back(layout: Layout, ask: Ask) -> None:
 def uninstall(layout: Layout, ask: Ask) -> None:
     """Remove the program and its launchers, and keep everything that a person made. Refused if trainings run."""
     record = layout.record()
-    if record is None and not layout.versions.exists():
+    if not layout.lock.exists():
         raise RefusedError(f"there is no Velatura in {layout.root}")
     outputs = Path(record.outputs) if record else None
     print(f"Removes the program in {layout.root} and its launchers.")
@@ -128,7 +129,7 @@ def uninstall(layout: Layout, ask: Ask) -> None:
         for name in OWN:
             path = layout.root / name
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-    (layout.root / "installer.lock").unlink(missing_ok=True)
+    layout.lock.unlink(missing_ok=True)
     if layout.root.is_dir() and not any(layout.root.iterdir()):
         layout.root.rmdir()
     elif layout.root.is_dir():

@@ -106,11 +106,25 @@ class Layout:
         _replace(self.root / "installation.json", json.dumps(asdict(record), indent=1))
         _replace(self.root / "current", version + "\n")
 
+    @property
+    def lock(self) -> Path:
+        """The file that keeps other installers out; it stays, so the folder is known to be an installation's."""
+        return self.root / "installer.lock"
+
+    def refuse_other_folder(self) -> None:
+        """Refuse a folder with files of something else: updating and uninstalling remove folders by name."""
+        if not self.root.exists() or self.lock.exists():
+            return
+        pythons = self.python.iterdir() if self.python.is_dir() else iter(())
+        others = [path for path in self.root.iterdir() if path != self.python]
+        if others or any(not path.name.startswith(("cpython-", ".")) for path in pythons):
+            raise RefusedError(f"{self.root} holds files of something else; choose a new folder with --to")
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other installers out. Refused if one is at work."""
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "installer.lock").open("w") as file:
+        with self.lock.open("w") as file:
             try:
                 if sys.platform == "win32":
                     import msvcrt

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from installer.layout import RefusedError
 
@@ -72,11 +73,11 @@ def open_source(given: str, scratch: Path, sha256: str = "") -> Source:
 
 
 def _download(address: str, target: Path, sha256: str) -> Path:
-    if not address.startswith("https://"):
-        raise RefusedError(f"{address} is not an https:// address; anybody on the way could change what it sends")
+    _check_https(address)
     print(f"Downloading {address}", flush=True)
     try:
-        with urllib.request.urlopen(address, timeout=60) as answer, target.open("wb") as file:
+        opener = urllib.request.build_opener(_HttpsRedirects)
+        with opener.open(address, timeout=60) as answer, target.open("wb") as file:
             shutil.copyfileobj(answer, file, PIECE)
     except OSError as error:
         raise RefusedError(f"{address} cannot be downloaded: {error}; check the network") from None
@@ -86,6 +87,19 @@ def _download(address: str, target: Path, sha256: str) -> Path:
     if sha256 and digest != sha256.lower():
         raise RefusedError(f"{address} has another SHA-256 than was named; nothing was installed")
     return target
+
+
+class _HttpsRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to https:// alone."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        _check_https(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check_https(address: str) -> None:
+    if not address.startswith("https://"):
+        raise RefusedError(f"{address} is not an https:// address; anybody on the way could change what it sends")
 
 
 def _digest(folder: Path) -> str:

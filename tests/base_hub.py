@@ -40,6 +40,8 @@ class BaseHub:
     """What it announces as the hash of every file, if given."""
     damaged: set[str] = field(default_factory=set)
     """Files that arrive with other content than announced."""
+    longer: set[str] = field(default_factory=set)
+    """Files that arrive with more content than announced."""
 
 
 @contextmanager
@@ -57,6 +59,10 @@ def serving_base(folder: Path, repository: str = "tiny/base") -> Iterator[BaseHu
         finally:
             if hub.slow is not None:
                 hub.slow.set()
+
+
+def _lfs(content: bytes) -> dict[str, object]:
+    return {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 100}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -91,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "/tree/" in path:
             rows = [{"type": "file", "path": p, "size": len(c), "oid": "b" * 40} for p, c in hub.files.items()]
             return self._send(200, {}, json.dumps(rows).encode())
-        listing = [{"rfilename": p, "size": len(c)} for p, c in hub.files.items()]
+        listing = [{"rfilename": p, "size": len(c), "lfs": _lfs(c)} for p, c in hub.files.items()]
         return self._send(200, {}, json.dumps({"id": hub.repository, "sha": SHA, "siblings": listing}).encode())
 
     def _send_file(self, name: str, body: bool) -> None:
@@ -101,6 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": SHA, "Accept-Ranges": "bytes"}
         if name in hub.damaged:
             content = content[:-1] + bytes([content[-1] ^ 1])
+        content += b"more" * 1000 if name in hub.longer and body else b""
         first = int(re.fullmatch(r"bytes=(\d+)-", self.headers.get("range", "bytes=0-"))[1])  # type: ignore[index]
         if body:
             hub.begun.append((name, first))

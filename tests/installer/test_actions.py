@@ -36,6 +36,26 @@ def test_a_disk_without_room_is_named_before_anything_is_asked(tmp_path: Path, m
     assert not (tmp_path / "program").exists()
 
 
+def test_a_folder_with_files_of_something_else_is_refused(tmp_path: Path) -> None:
+    """Updating and uninstalling remove folders by name, which must not be those of a person."""
+    source = open_source(str(make_source(tmp_path / "source", "1.0", 1, tmp_path / "wheels")), tmp_path)
+    layout = Layout(tmp_path / "mine")
+    for name in ("downloads/song.ogg", "versions/1/draft.odt", "python/script.py"):
+        (file := layout.root / name).parent.mkdir(parents=True)
+        file.write_text("hers")
+        with pytest.raises(RefusedError, match="holds files of something else; choose a new folder with --to"):
+            actions.install(layout, source, None, None, lambda _: True)
+        with pytest.raises(RefusedError, match="there is no Velatura in"):
+            actions.uninstall(layout, lambda _: True)
+        assert file.read_text() == "hers"
+        shutil.rmtree(layout.root)
+    (layout.root / "python" / "cpython-3.13").mkdir(parents=True)  # by install.sh
+    layout.refuse_other_folder()
+    with layout.locked():
+        (layout.root / "versions").mkdir()
+    layout.refuse_other_folder()  # a kill ended it here
+
+
 def test_nothing_is_changed_without_consent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = open_source(str(make_source(tmp_path / "source", "1.0", 1, tmp_path / "wheels")), tmp_path)
     for torch, said in (

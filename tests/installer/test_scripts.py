@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from packaging.requirements import Requirement
 
 from installer.layout import PYTHONS, RefusedError
 from installer.packages import locked
-from installer.source import open_source
+from installer.source import _HttpsRedirects, open_source
 from tests.installer.tiny import ROOT
 
 LOCK = dict(locked((ROOT / "requirements.lock").read_text(encoding="utf-8")))
 SHELL, POWERSHELL = (ROOT.joinpath(name).read_text(encoding="utf-8") for name in ("install.sh", "install.ps1"))
 SHELLCHECK = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-PROGRAMS = ("sh", "curl", "uname", "mktemp", "grep", "tr", "head", "cut", "sha256sum", "dirname", "rm", "cat", "mkdir")
+TOOLS = ("uname", "mktemp", "grep", "tr", "head", "cut", "sha256sum", "dirname", "rm", "cat", "mkdir", "sed")
+PROGRAMS = ("sh", "curl", *TOOLS)
 
 
 def test_every_package_is_locked_with_its_hashes_in_a_version_that_the_project_allows() -> None:
@@ -106,7 +108,7 @@ def test_without_a_python_it_says_what_it_fetches_and_verifies_it(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="install.sh on Linux")
 def test_a_python_that_was_fetched_before_is_used(tmp_path: Path) -> None:
-    fetched = tmp_path / "home" / ".local" / "share" / "velatura" / "python" / "cpython" / "bin" / "python3"
+    fetched = tmp_path / "home" / ".local" / "share" / "velatura" / "python" / "cpython-3.13" / "bin" / "python3"
     fetched.parent.mkdir(parents=True)
     fetched.symlink_to(getattr(sys, "_base_executable", sys.executable))
     done = without_python(tmp_path, "http://127.0.0.1:9")
@@ -119,8 +121,22 @@ def test_without_a_network_it_says_so(tmp_path: Path) -> None:
     assert done.returncode == 1 and "http://127.0.0.1:9/uv/ cannot be reached: check the network" in done.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("curl"), reason="install.sh on Linux, with curl")
+def test_the_login_of_an_index_is_not_printed(tmp_path: Path) -> None:
+    done = without_python(tmp_path, "http://ann:secret@127.0.0.1:9", "--yes")
+    assert "from http://127.0.0.1:9/uv/" in done.stdout and "http://127.0.0.1:9/uv/ cannot be reached" in done.stderr
+    assert "secret" not in done.stdout + done.stderr
+
+
 def test_a_source_is_a_folder_or_a_zip_of_one_or_an_https_address(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="holds no Velatura"):
         open_source(str(tmp_path), tmp_path)
     with pytest.raises(RefusedError, match="not an https:// address"):
         open_source("http://example.org/velatura.zip", tmp_path)
+    redirects = _HttpsRedirects()
+    request = urllib.request.Request("https://example.org/velatura.zip")
+    for address in ("http://example.org/velatura.zip", "ftp://example.org/velatura.zip"):
+        with pytest.raises(RefusedError, match=f"{address} is not an https:// address"):
+            redirects.redirect_request(request, None, 302, "Found", {}, address)
+    onward = redirects.redirect_request(request, None, 302, "Found", {}, "https://example.com/velatura.zip")
+    assert onward.full_url == "https://example.com/velatura.zip"

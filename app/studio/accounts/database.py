@@ -59,7 +59,8 @@ CREATE TABLE invitations (
     ends REAL NOT NULL
 ) STRICT
 """
-MIGRATIONS = (FIRST, ROLES_AND_TOKENS, INVITATIONS)
+INVITERS = "ALTER TABLE invitations ADD COLUMN inviter TEXT NOT NULL DEFAULT ''"
+MIGRATIONS = (FIRST, ROLES_AND_TOKENS, INVITATIONS, INVITERS)
 """Steps from an empty file to the current version; a released one never changes."""
 VERSION = len(MIGRATIONS)
 

@@ -36,9 +36,10 @@ class Invitations:
     def __init__(self, database: PeopleDatabase, clock: Callable[[], float] = time.time) -> None:
         self.database, self.clock = database, clock
 
-    def make(self, name: str, role: str = MEMBER) -> tuple[Invitation, str]:
+    def make(self, name: str, role: str = MEMBER, inviter: str = "") -> tuple[Invitation, str]:
         """Invite somebody, instead of any earlier invitation of that name; returns it and its secret.
 
+        It ends when the inviter is no longer an admin; "" stands for the owner of the machine.
         VelaturaError if the name is invalid or has an account, or if nobody is an admin yet.
         """
         name, secret, now = check_name(name), secrets.token_urlsafe(32), self.clock()
@@ -53,8 +54,8 @@ class Invitations:
             (count,) = table.execute("SELECT count(*) FROM invitations").fetchone()
             if count >= MOST:
                 raise VelaturaError("{count} invitations are open, the most there may be; withdraw one", count=count)
-            row = (name, role, invitation.ends, digest(secret))
-            table.execute(f"INSERT INTO invitations ({COLUMNS}, token) VALUES (?, ?, ?, ?)", row)
+            row = (name, role, invitation.ends, digest(secret), inviter)
+            table.execute(f"INSERT INTO invitations ({COLUMNS}, token, inviter) VALUES (?, ?, ?, ?, ?)", row)
         return invitation, secret
 
     def all(self) -> list[Invitation]:

@@ -71,15 +71,19 @@ class People:
                 raise no_account(name)
 
     def remove(self, name: str) -> None:
-        """Remove a person, their logins and tokens. VelaturaError if there is no account of this name."""
+        """Remove a person, their logins, tokens and invitations. VelaturaError if there is no account of this name."""
         with self.database.change() as table:
             if not table.execute("DELETE FROM people WHERE name = ?", (name,)).rowcount:
                 raise no_account(name)
             table.execute("DELETE FROM sessions WHERE name = ?", (name,))
             table.execute("DELETE FROM tokens WHERE name = ?", (name,))
+            table.execute("DELETE FROM invitations WHERE inviter = ?", (name,))
 
     def set_role(self, name: str, role: str, keep_one: bool = True) -> None:
-        """Make a person an admin or a member; VelaturaError for the last admin with `keep_one`."""
+        """Make a person an admin, or a member, which ends their invitations.
+
+        VelaturaError for the last admin with `keep_one`.
+        """
         check_role(role)
         with self.database.change() as table:
             if not table.execute("SELECT 1 FROM people WHERE name = ?", (name,)).fetchone():
@@ -87,6 +91,8 @@ class People:
             table.execute("UPDATE people SET role = ? WHERE name = ?", (role, name))
             if keep_one and not table.execute("SELECT 1 FROM people WHERE role = ?", (ADMIN,)).fetchone():
                 raise VelaturaError("{name} is the only admin; make somebody else an admin first", name=name)
+            if role != ADMIN:
+                table.execute("DELETE FROM invitations WHERE inviter = ?", (name,))
 
     def find(self, name: str) -> Person | None:
         """The person of this name."""

@@ -20,6 +20,7 @@ from trainers.models.files.download import NeedsTokenError, OfflineError
 DOWNLOADER = "app.studio.downloads.process"
 OFFERS = tuple(family.offered for family in FAMILIES if family.offered)
 """The bases that the studio offers to download."""
+MOST_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,15 @@ class Downloads:
         self._lock = threading.Lock()
 
     def start(self, model: str, key: str) -> None:
-        """Start or join a download of a model."""
+        """Start or join a download of a model. VelaturaError if as many as there may be are in progress."""
         with self._lock:
-            self._wanted.setdefault(model, set()).add(key)
             if not self.look(model).busy:
+                if sum(self.look(other).busy for other in self._wanted) >= MOST_AT_ONCE:
+                    raise VelaturaError(
+                        "{count} bases are being downloaded already; wait for one, or pause it", count=MOST_AT_ONCE
+                    )
                 self._worker(model).start({"model": model})
+            self._wanted.setdefault(model, set()).add(key)
 
     def models(self) -> list[str]:
         """All downloads of this studio."""

@@ -196,7 +196,7 @@ class AccountRoute:
         self._check_admin(actor, "invited", name := _field(form, "name"))
         if self.authenticator.is_given(plain_name(name)):
             raise taken(name)
-        invitation, secret = self.invitations.make(name, _field(form, "role"))
+        invitation, secret = self.invitations.make(name, _field(form, "role"), actor.name)
         self.audit.note("invited", actor, invitation.name, role=invitation.role)
         return Outcome(text.INVITED.format(name=invitation.name, days=DAYS), link=link_of(secret))
 

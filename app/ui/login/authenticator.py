@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app.jobs.permissions import MEMBER
 from app.studio.accounts.attempts import Attempts
-from app.studio.accounts.invitations import Invitation, Invitations
+from app.studio.accounts.invitations import Invitation, Invitations, taken
 from app.studio.accounts.passwords import hash_of_nothing, hash_password
 from app.studio.accounts.people import MOST_NAME, MOST_PASSWORD, People, Person, check_password
 from app.studio.accounts.sessions import Sessions
@@ -96,6 +96,9 @@ class Authenticator:
 
     def accept(self, secret: str, password: str) -> tuple[Invitation, Login] | None:
         """Add an invited person and log them in; None if the invitation is not open. VelaturaError as `Invitations`."""
+        invitation = self.invitations.find(secret)
+        if invitation is not None and self.is_given(invitation.name):
+            raise taken(invitation.name)
         invitation = self.invitations.accept(secret, password)
         person = self._people.find(invitation.name) if invitation is not None else None
         return (invitation, self._open(person)) if invitation is not None and person is not None else None

@@ -148,7 +148,7 @@ def _offer(offer: HubBase, is_here: bool, room: int, state: Download) -> Offered
         _line(offer.title, state),
         label=_label(state),
         facts=joined(" ", (offer.summary, account, words.SIZE_AND_ROOM.format(size, free))),
-        page=offer.page,
+        page=hub_page(offer.model),
         licence=words.LICENCE.format(name=offer.licence.name, terms=offer.licence.terms),
         licence_page=offer.licence.page,
         is_here=is_here,

@@ -25,6 +25,7 @@ from app.ui.train import text as words
 from app.ui.train.base_view import HubAccount, read_account, read_choice, read_panel
 from app.ui.train.start_view import StartState, start_sheet
 from app.ui.train.style_view import read_presets
+from trainers.errors import VelaturaError
 
 NASTY = "<b>x</b>/y"
 
@@ -136,6 +137,20 @@ def test_a_download_without_a_network_is_one_sentence(paths: Paths) -> None:
     assert state.phase == "failed" and "there is no network" in state.sentence and not state.needs_token
     assert downloads.models() == ["nobody/nothing"] and downloads.arrived_for("ann") == ""
     assert base_panel(Bases(anywhere=True), downloads).count('class="problem"') == 1
+    downloads.stop_all()
+
+
+def test_only_two_bases_are_downloaded_at_once(paths: Paths) -> None:
+    downloads = Downloads(paths)
+    for model in ("nobody/one", "nobody/two", "nobody/two"):
+        downloads.start(model, "ann")
+    with pytest.raises(VelaturaError, match="2 bases are being downloaded already"):
+        downloads.start("nobody/three", "ann")
+    downloads.start("nobody/two", "bob")
+    downloads.stop("nobody/one", "ann")
+    downloads.start("nobody/three", "ann")
+    assert downloads.look("nobody/three").busy
+    assert downloads.models() == ["nobody/one", "nobody/two", "nobody/three"]
     downloads.stop_all()
 
 

@@ -82,11 +82,6 @@ class HubBase:
     gated: bool = False
     """Whether the hub sends it only to accounts that have accepted its terms."""
 
-    @property
-    def page(self) -> str:
-        """Its page on the hub."""
-        return f"https://huggingface.co/{self.model}"
-
 
 @dataclass(frozen=True)
 class OriginalLayer:

@@ -8,7 +8,9 @@ large files and git's SHA-1 for the others, and gets this name only once its con
 from __future__ import annotations
 
 import hashlib
+import io
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,7 +48,8 @@ def fetch_blob(model: str, name: str, revision: str, bar: Any) -> None:
             headers = build_hf_headers()
             if urlsplit(facts.location)[:2] != urlsplit(url)[:2]:
                 headers.pop("authorization", None)  # the hub's token stays with the hub
-            with part.open("ab" if here < facts.size else "wb") as file:
+            mode = "ab" if here < facts.size else "wb"
+            with _BoundedFile(part, mode, facts.size) as file, suppress(EOFError):
                 http_get(
                     facts.location,
                     file,
@@ -59,9 +62,10 @@ def fetch_blob(model: str, name: str, revision: str, bar: Any) -> None:
         part.replace(blob)
 
 
-def parts_size(model: str) -> int:
-    """Bytes of a model's unfinished files that earlier downloads left."""
-    return sum(part.stat().st_size for part in blob_folder(model).glob("*.part"))
+def part_size(model: str, digest: str) -> int:
+    """Bytes that earlier downloads left of the unfinished file with this hash."""
+    part = blob_folder(model) / f"{digest}.part"
+    return part.stat().st_size if HASH.fullmatch(digest) and part.is_file() else 0
 
 
 def blob_folder(model: str) -> Path:
@@ -70,6 +74,21 @@ def blob_folder(model: str) -> Path:
     from huggingface_hub.file_download import repo_folder_name
 
     return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model, repo_type="model") / "blobs"
+
+
+class _BoundedFile(io.BufferedWriter):
+    """A file that takes no more than its announced size; EOFError if there is more."""
+
+    def __init__(self, path: Path, mode: str, size: int) -> None:
+        super().__init__(io.FileIO(path, mode))
+        self._size = size
+
+    def write(self, data: Any) -> int:
+        room = self._size - self.tell()
+        if len(data) > room:
+            super().write(data[:room])
+            raise EOFError
+        return super().write(data)
 
 
 def _check(part: Path, expected: str, model: str, name: str) -> None:

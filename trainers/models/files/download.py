@@ -12,7 +12,7 @@ from typing import Any
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message
-from trainers.models.files.blob import fetch_blob, parts_size
+from trainers.models.files.blob import fetch_blob, part_size
 from trainers.models.files.hub import DENOISERS, HUB_ID, OPTIONAL, cached_snapshot
 from trainers.models.files.other_bases import INDEXES, other_by_index, other_by_name
 
@@ -95,8 +95,9 @@ def fetch_files(request: DownloadRequest, progress: Progress | None = None) -> P
         names = request.choose(sizes)
         here = {name for name in names if isinstance(try_to_load_from_cache(model, name, revision=info.sha), str)}
         total, before = sum(sizes[name] for name in names), 0
-        missing = total - sum(sizes[name] for name in here)
-        _check_room(model, missing - parts_size(model), Path(constants.HF_HUB_CACHE))
+        hashes = {file.rfilename: file.lfs.sha256 if file.lfs else file.blob_id for file in info.siblings or []}
+        missing = sum(sizes[name] - part_size(model, hashes[name] or "") for name in names if name not in here)
+        _check_room(model, missing, Path(constants.HF_HUB_CACHE))
         silent = _bar(None, total, 0)
         for name in names:
             if name not in here:

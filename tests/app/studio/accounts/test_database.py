@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from app.studio.accounts.database import PeopleDatabase
+from app.studio.accounts.database import MIGRATIONS, PeopleDatabase
+from app.studio.accounts.invitations import Invitations
 from app.studio.accounts.people import People
 from app.studio.accounts.sessions import Sessions
 from tests.faults import small_files
@@ -45,4 +47,17 @@ def test_a_disk_that_refuses_any_write_leaves_the_table_of_people_and_it_goes_on
             break
     assert refused > 1 and look() != old
     assert people.add("eve", "walnut-tree")
+    database.close()
+
+
+def test_invitations_of_an_earlier_version_go_on(tmp_path):
+    with sqlite3.connect(file := tmp_path / "people.db") as table:
+        for step in MIGRATIONS[:3]:
+            table.executescript(step)
+        table.execute("INSERT INTO invitations VALUES ('bob', x'00', 'member', 9e9)")
+        table.execute("PRAGMA user_version = 3")
+    table.close()
+    database = PeopleDatabase(file)
+    assert [invitation.name for invitation in Invitations(database).all()] == ["bob"]
+    assert (tmp_path / "people.version-3.backup.db").exists()
     database.close()

@@ -65,6 +65,16 @@ def test_an_account_that_was_added_otherwise_ends_the_invitation(invitations: In
         invitations.make("bob")
 
 
+@pytest.mark.parametrize("end", [People.remove, lambda people, name: people.set_role(name, "member")])
+def test_an_invitation_does_not_outlive_its_inviters_rights(invitations: Invitations, people: People, end):
+    people.add("eve", "fig-tree-2", "admin")
+    _, secret = invitations.make("mallory", "admin", "eve")
+    _, other = invitations.make("bob", "member", "ann")
+    end(people, "eve")
+    assert invitations.accept(secret, "plum-tree") is None and people.find("mallory") is None
+    assert invitations.accept(other, "plum-tree") is not None
+
+
 def test_what_cannot_be_invited(invitations: Invitations):
     for name in ("", "a:b", "x" * 101, "a\x1b"):
         with pytest.raises(VelaturaError, match="printable"):

@@ -97,7 +97,7 @@ def test_accounts_of_the_first_version_are_copied_and_the_first_person_is_an_adm
     with sqlite3.connect(copy) as kept:
         assert kept.execute("PRAGMA user_version").fetchone() == (1,)
         assert kept.execute("SELECT count(*) FROM people WHERE role = 'admin'").fetchone() == (0,)
-    assert VERSION == 3
+    assert VERSION == 4
     Tokens(PeopleDatabase(file)).make("ann", "x")
 
 

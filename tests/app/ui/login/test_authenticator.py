@@ -7,6 +7,7 @@ import pytest
 
 from app.studio.accounts.attempts import Attempts
 from app.studio.accounts.database import PeopleDatabase
+from app.studio.accounts.invitations import Invitations
 from app.studio.accounts.people import People
 from app.studio.accounts.sessions import Sessions
 from app.ui.login.authenticator import Authenticator, check_given
@@ -35,6 +36,18 @@ def test_people_of_the_table_and_of_the_command_line_log_in(database):
         assert opened(database, {"bob": "x"}).name_of(login.token) == name, "it outlives a restart"
     assert door.log_in("bob", "pear-tree", AWAY) is None and door.log_in("eve", "", AWAY) is None
     assert not door.open and opened(PeopleDatabase(database.file.with_name("none.db"))).open
+
+
+def test_an_invitation_for_a_name_of_the_command_line_adds_nobody(database):
+    """Whoever has that password would have the invitation's role."""
+    people = People(database)
+    people.add("ann", "pear-tree")
+    _, secret = Invitations(database).make("bob", "admin")
+    door = opened(database, {"bob": "x"})
+    with pytest.raises(VelaturaError, match="bob has an account already"):
+        door.accept(secret, "plum-tree")
+    assert people.find("bob") is None and door.role_of("bob") == "member"
+    assert opened(database).accept(secret, "plum-tree") is not None
 
 
 def test_another_password_ends_the_logins(database):

@@ -15,7 +15,7 @@ from tests.tiny_flow import tiny_flow_folder
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.blob import _check, blob_folder
-from trainers.models.files.download import NeedsTokenError, check_id, download_model, needed_files
+from trainers.models.files.download import SPARE, NeedsTokenError, check_id, download_model, needed_files
 from trainers.models.files.hub import cached_snapshot
 from trainers.models.load import load_model
 
@@ -80,6 +80,20 @@ def test_unknown_and_gated(hub):
         page = f"{model} is gated: accept its terms on https://huggingface.co/{model}, .*hf auth login"
         with pytest.raises(VelaturaError, match=page):
             download_model(model)
+
+
+def test_only_parts_of_the_wanted_files_need_no_room(hub, monkeypatch):
+    total = sum(map(len, hub.files.values()))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": SPARE + total - 700}))
+    folder = blob_folder("tiny/base")
+    folder.mkdir(parents=True)
+    (folder / f"{'c' * 64}.part").write_bytes(bytes(2 * total))
+    with pytest.raises(VelaturaError, match="free some space"):
+        download_model("tiny/base")
+    part = folder / f"{hashlib.sha256(hub.files[WEIGHTS]).hexdigest()}.part"
+    part.write_bytes(hub.files[WEIGHTS][:700])
+    download_model("tiny/base")
+    assert [first for name, first in hub.begun if name == WEIGHTS] == [700]
 
 
 def test_disk_is_checked_first(hub, monkeypatch):
@@ -147,6 +161,16 @@ def test_a_file_with_another_hash_is_deleted_and_never_used(hub):
     with pytest.raises(VelaturaError, match="damaged"):
         _check(part, "0" * 40, "tiny/base", "x")
     assert not part.exists()
+
+
+def test_no_more_is_written_than_announced(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 500)
+    hub.longer.add(WEIGHTS)
+    sizes = []
+    part = blob_folder("tiny/base") / f"{hashlib.sha256(hub.files[WEIGHTS]).hexdigest()}.part"
+    download_model("tiny/base", lambda *_: sizes.append(part.stat().st_size if part.exists() else 0))
+    assert (blob_folder("tiny/base") / part.stem).read_bytes() == hub.files[WEIGHTS]
+    assert 0 < max(sizes) <= len(hub.files[WEIGHTS])
 
 
 def test_a_hash_is_no_path(hub, tmp_path):
