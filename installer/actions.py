@@ -142,10 +142,10 @@ def refuse_if_busy(layout: Layout, outputs: Path) -> None:
     """Refuse while jobs run: their processes would meet files of another version."""
     if not (outputs / "queue.db").exists():
         return
-    done = _velatura(layout, "queue", "list", "--json", "--out", outputs)
-    if done.returncode:
-        raise RefusedError(f"the queue in {outputs} cannot be read: {done.stderr.strip()}")
-    busy = [job["name"] for job in json.loads(done.stdout) if job["state"] not in IDLE]
+    process = _velatura(layout, "queue", "list", "--json", "--out", outputs)
+    if process.returncode:
+        raise RefusedError(f"the queue in {outputs} cannot be read: {process.stderr.strip()}")
+    busy = [job["name"] for job in json.loads(process.stdout) if job["state"] not in IDLE]
     if busy:
         raise RefusedError(
             f"{', '.join(busy)} is at work. Stop the studio with *Stop Velatura* or `velatura ui --stop`, so that what "
@@ -155,9 +155,9 @@ def refuse_if_busy(layout: Layout, outputs: Path) -> None:
 
 def stop_studio(layout: Layout, outputs: Path) -> None:
     """Stop the studio of an installation if it runs. Refused if it does not stop."""
-    done = _velatura(layout, "ui", "--stop", "--out", outputs)
-    if done.returncode:
-        raise RefusedError(f"the studio does not stop: {done.stderr.strip()}")
+    process = _velatura(layout, "ui", "--stop", "--out", outputs)
+    if process.returncode:
+        raise RefusedError(f"the studio does not stop: {process.stderr.strip()}")
 
 
 def _velatura(layout: Layout, *words: str | Path) -> subprocess.CompletedProcess[str]:

@@ -78,11 +78,11 @@ def write(layout: Layout, outputs: Path) -> None:
     for path, name in places(layout).items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".desktop":
-            told = {"name": name, "comment": COMMENTS[name], "words": WORDS[name]}
+            values = {"name": name, "comment": COMMENTS[name], "words": WORDS[name]}
             terminal = "true" if name in (UPDATE, UNINSTALL) else "false"
             icon = layout.installer / "installer" / "icon.png"
             command = _desktop_quoted(layout.command)
-            path.write_text(DESKTOP.format(**told, command=command, icon=icon, terminal=terminal), encoding="utf-8")
+            path.write_text(DESKTOP.format(**values, command=command, icon=icon, terminal=terminal), encoding="utf-8")
         elif path.suffix == ".command":
             _executable(path, f"#!/bin/sh\n{shlex.quote(str(layout.command))} {WORDS[name]}\n")
         elif path.suffix == ".cmd":

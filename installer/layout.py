@@ -54,7 +54,7 @@ class Layout:
 
     @property
     def logs(self) -> Path:
-        """What pip said."""
+        """Pip's logs."""
         return self.root / "logs"
 
     @property
@@ -95,11 +95,11 @@ class Layout:
     def record(self) -> Record | None:
         """What is remembered; None before the first installation."""
         try:
-            kept = json.loads((self.root / "installation.json").read_text(encoding="utf-8"))
+            record = json.loads((self.root / "installation.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         known = {field.name for field in fields(Record)}
-        return Record(**{name: value for name, value in kept.items() if name in known})
+        return Record(**{name: value for name, value in record.items() if name in known})
 
     def use(self, version: str, record: Record) -> None:
         """Make a version the current one. Each file is replaced whole, so that a kill leaves a version that works."""

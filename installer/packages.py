@@ -87,9 +87,9 @@ def check(layout: Layout, version: str, queue: Path | None) -> None:
             tries.append(("it reads the queue", program("queue", "list", "--json", "--out", Path(name, "queue"))))
         for what, command in tries:
             print(f"Checking that {what}", flush=True)
-            done = subprocess.run(command, cwd=name, capture_output=True, text=True, errors="replace")
-            if done.returncode:
-                print(done.stdout[-2000:], done.stderr[-4000:], file=sys.stderr)
+            process = subprocess.run(command, cwd=name, capture_output=True, text=True, errors="replace")
+            if process.returncode:
+                print(process.stdout[-2000:], process.stderr[-4000:], file=sys.stderr)
                 raise RefusedError(f"the new version does not work: “{what}” failed. The one before stays in use")
     (layout.versions / version / COMPLETE).touch()
 
@@ -109,8 +109,8 @@ def _pip(layout: Layout, version: str, *words: str | Path) -> None:
     command = (layout.environment_python(version), "-m", "pip", "install", *options, *words)
     if subprocess.run([*map(str, command)]).returncode == 0:
         return
-    said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    if OFFLINE.search(said):
+    output = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    if OFFLINE.search(output):
         raise RefusedError(
             "the packages cannot be downloaded: there is no network, or it needs a proxy (HTTPS_PROXY) or another "
             "index (PIP_INDEX_URL). Nothing was changed; start again once it is there, and it goes on"

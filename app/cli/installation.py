@@ -55,5 +55,5 @@ def run_installer(*words: str) -> None:
         )
     python = getattr(sys, "_base_executable", sys.executable)
     command = [python, "-P", "-m", "installer", *words, "--to", str(root)]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(root / "installer")})
-    raise typer.Exit(done.returncode)
+    process = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(root / "installer")})
+    raise typer.Exit(process.returncode)

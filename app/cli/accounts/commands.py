@@ -75,8 +75,8 @@ def invitations(out: Out = None, json: Json = False) -> None:
     if json:
         print_json(rows)
     else:
-        shown = [(row["name"], row["role"], f"{datetime.datetime.fromtimestamp(row['ends']):%Y-%m-%d}") for row in rows]
-        print_table(("name", "role", "until"), shown)
+        lines = [(row["name"], row["role"], f"{datetime.datetime.fromtimestamp(row['ends']):%Y-%m-%d}") for row in rows]
+        print_table(("name", "role", "until"), lines)
 
 
 @people_app.command(epilog="Example: velatura people remove ann")

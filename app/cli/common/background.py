@@ -15,7 +15,7 @@ from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
 
 FILE, LOG, PROBLEM = "address.json", "studio.log", "studio-problem.txt"
-"""In the studio's folder: where one runs, what the last one in the background said, and why one did not start."""
+"""In the studio's folder: where one runs, the log of the last one in the background, and why one did not start."""
 LOOK_EVERY = 0.1
 LONGEST_START, LONGEST_STOP = 180.0, 30.0
 """Seconds; the first start compiles every module."""
@@ -32,8 +32,8 @@ class Running:
 def running(studio: Path) -> Running | None:
     """The studio that was last started with this folder, if it runs on this machine."""
     try:
-        kept = json.loads((studio / FILE).read_text(encoding="utf-8"))
-        studio_now = Running(str(kept["url"]), Identity(**kept["process"]))
+        record = json.loads((studio / FILE).read_text(encoding="utf-8"))
+        studio_now = Running(str(record["url"]), Identity(**record["process"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return studio_now if studio_now.process.is_alive() else None
@@ -63,8 +63,8 @@ def start(studio: Path, words: Sequence[str]) -> Running:
     end = time.monotonic() + LONGEST_START
     while (now := running(studio)) is None:
         if child.exit_code() is not None or time.monotonic() > end:
-            said = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-            reason = said.removeprefix("error: ") or "it did not answer"
+            last_line = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+            reason = last_line.removeprefix("error: ") or "it did not answer"
             raise VelaturaError("the studio did not start: {reason}; {log} has more", reason=reason, log=log.absolute())
         time.sleep(LOOK_EVERY)
     return now

@@ -99,8 +99,8 @@ def read_programs(target: Target) -> Pick:
     """The programs to choose from, with the families that the chosen one opens."""
     cards = [Card(each, TITLES.get(each, words.JUST_TRYING), "", each == target) for each in TARGETS]
     families = listed([family.title for family in families_of(target)])
-    said = words.OPENS_FAMILIES.format(program=TITLES[target], families=families) if target in TITLES else ""
-    return Pick("program", words.TITLE, cards, said or (words.TRYING if target == TRY else words.WHY_PROGRAM))
+    sentence = words.OPENS_FAMILIES.format(program=TITLES[target], families=families) if target in TITLES else ""
+    return Pick("program", words.TITLE, cards, sentence or (words.TRYING if target == TRY else words.WHY_PROGRAM))
 
 
 def read_choice(target: Target, base: Base) -> BaseChoice:
