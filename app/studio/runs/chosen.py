@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs.run_trash import CHOSEN
 from app.jobs.view import View
+from app.studio.runs.choice_files import changing, read_table, write_table
 from app.studio.runs.samples import Sample, find_steps
 from trainers.atomic_files import check_free, plain_disk_errors, whole_file
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import embedding_of, embedding_path, style_of_run
-from trainers.regular_files import is_inside, read_inside
+from trainers.regular_files import is_inside
 from trainers.runs.run import Run
 
 MOST_CANDIDATES = 2
@@ -32,13 +32,10 @@ class Choice:
 
 def read_choice(run: Path) -> Choice:
     """The chosen steps of a run; none if its file is missing or damaged."""
-    try:
-        content = json.loads(read_inside(run, CHOSEN))
-    except (OSError, ValueError, RecursionError):
-        return Choice(None, ())
-    kept = snapshots(run) if isinstance(content, dict) else {}
-    listed = content.get("candidates") if kept else None
-    steps = [content.get("step") if kept else None, *(listed if isinstance(listed, list) else [])]
+    content = read_table(run, CHOSEN)
+    kept = snapshots(run) if content else {}
+    listed = content.get("candidates")
+    steps = [content.get("step"), *(listed if isinstance(listed, list) else [])]
     step, *others = (each if type(each) is int and each in kept else None for each in steps)
     candidates = sorted({each for each in others if each is not None and each != step})
     return Choice(step, tuple(candidates[:MOST_CANDIDATES]))
@@ -49,39 +46,53 @@ def starred_step(run: Path) -> int | None:
     return read_choice(run).step
 
 
-def star(run: Path, step: int | None, candidates: Sequence[int] | None = None) -> None:
-    """Star a step, or none, and set the candidates, or keep them.
+def star(run: Path, step: int | None) -> None:
+    """Star a step, or none; candidates stay. VelaturaError if the step has no snapshot."""
+    with changing(run, CHOSEN):
+        _write(run, step, read_choice(run).candidates)
 
-    VelaturaError if a step has no snapshot, or if there are too many.
+
+def set_candidate(run: Path, step: int, wanted: bool) -> None:
+    """Make a step a candidate, or release it; the others stay.
+
+    VelaturaError if the step has no snapshot, or if there are too many.
     """
-    others = sorted(set(read_choice(run).candidates if candidates is None else candidates) - {step})
+    with changing(run, CHOSEN):
+        choice = read_choice(run)
+        others = {*choice.candidates, step} if wanted else set(choice.candidates) - {step}
+        if len(others - {choice.step}) > MOST_CANDIDATES:
+            raise VelaturaError("at most {most} steps can be candidates; release one first", most=MOST_CANDIDATES)
+        _write(run, choice.step, others)
+
+
+def _write(run: Path, step: int | None, candidates: Iterable[int]) -> None:
+    others = sorted(set(candidates) - {step})
     for each in others if step is None else (step, *others):
         if each not in snapshots(run):
             raise VelaturaError(
                 "the style of step {step} was not kept; star a step that has a star beside its picture", step=each
             )
-    if len(others) > MOST_CANDIDATES:
-        raise VelaturaError("at most {most} steps can be candidates; release one first", most=MOST_CANDIDATES)
     if step is None and not others:
         (run / CHOSEN).unlink(missing_ok=True)
-        return
-    with plain_disk_errors(run / CHOSEN), whole_file(run / CHOSEN) as building:
-        building.write_text(json.dumps({"step": step} | ({"candidates": others} if others else {})), encoding="utf-8")
+    else:
+        write_table(run, CHOSEN, {"step": step} | ({"candidates": others} if others else {}))
 
 
 def in_closer_choice(view: View) -> list[int]:
     """The candidates of a run and the step that it gives, in order; empty without candidates."""
-    candidates, step = read_choice(view.job.folder).candidates, chosen_step(view)
-    return [each for each in snapshots(view.job.folder) if each == step or each in candidates] if candidates else []
+    choice = read_choice(view.job.folder)
+    if not choice.candidates:
+        return []
+    return [each for each in snapshots(view.job.folder) if each in (chosen_step(view, choice), *choice.candidates)]
 
 
-def chosen_style(run: Path) -> Path | None:
+def chosen_style(run: Path, choice: Choice | None = None) -> Path | None:
     """The style file of a run: the starred step's, or else the final one, or else the newest snapshot.
 
-    None if there is no style yet.
+    None if there is no style yet. `choice` is what was read of the run, if it was.
     """
     kept = snapshots(run)
-    starred = starred_step(run)
+    starred = (choice or read_choice(run)).step
     if starred is not None:
         return kept[starred]
     style = style_of_run(run)
@@ -123,9 +134,9 @@ def final_step(view: View) -> int | None:
     return view.summary.final or (view.summary.step if view.summary.ended in ("finished", "stopped") else None)
 
 
-def chosen_step(view: View) -> int | None:
+def chosen_step(view: View, choice: Choice | None = None) -> int | None:
     """The step of a run's `chosen_style`; None without a style, or if it is unknown."""
-    starred = starred_step(view.job.folder)
+    starred = (choice or read_choice(view.job.folder)).step
     if starred is None and style_of_run(view.job.folder) is None:
         return next(reversed(snapshots(view.job.folder)), None)
     return final_step(view) if starred is None else starred

@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.studio.runs.chosen import MOST_CANDIDATES
 from app.ui.components.download_menu import StyleFileWanted
 from app.ui.components.events import PageEvent, Whole
 
@@ -54,10 +53,16 @@ class PictureWanted(PageEvent):
 
 
 class StepStarred(PageEvent):
-    """A step was starred, or became a candidate; None removes the star."""
+    """A step was starred; None removes the star."""
 
     step: Whole | None
-    candidates: tuple[Whole, ...] = Field(max_length=MOST_CANDIDATES)
+
+
+class CandidateSet(PageEvent):
+    """A step was made a candidate, or released."""
+
+    step: Whole
+    wanted: bool
 
 
 class CurveWanted(PageEvent):
@@ -74,6 +79,6 @@ ACTIONS = {"asked": RunAction}
 FILES = {"fetched": FileWanted}
 FOLDS = {"fold_opened": FoldOpened}
 SHEET = {"picture_wanted": PictureWanted}
-STARS = {"starred": StepStarred}
+STARS: dict[str, type[PageEvent]] = {"starred": StepStarred, "candidate_set": CandidateSet}
 CURVES = {"curve_wanted": CurveWanted}
 STYLE_FILES = {"fetched": StyleFileWanted}

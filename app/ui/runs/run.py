@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from app.ui.runs.events import (
     FOLDS,
     SHEET,
     STARS,
+    CandidateSet,
     CurveWanted,
     FileWanted,
     FoldOpened,
@@ -135,16 +137,20 @@ class RunPage:
         return {self.notice: notice} | self.refresh(name, drawn, NOTHING_SEEN, request)
 
     def on_starred(self, event: StepStarred, request: gr.Request, name: str, drawn: str) -> Shown:
-        """Star a step, or remove the star, and set the candidates."""
-        notice: str = ""
-        try:
-            view = self.queue.find(name)
-            actor_of(request).check(view.job.name, view.job.owner)
-            step = None if event.step == chosen.final_step(view) else event.step
-            chosen.star(view.job.folder, step, event.candidates)
-        except (OSError, VelaturaError) as error:
-            notice = in_a_banner(error)
-        return {self.notice: notice} | self.refresh(name, drawn, NOTHING_SEEN, request)
+        """Star a step, or remove the star."""
+
+        def star(view: View) -> None:
+            chosen.star(view.job.folder, None if event.step == chosen.final_step(view) else event.step)
+
+        return self._change(star, request, name, drawn)
+
+    def on_candidate_set(self, event: CandidateSet, request: gr.Request, name: str, drawn: str) -> Shown:
+        """Make a step a candidate, or release it."""
+
+        def set_candidate(view: View) -> None:
+            chosen.set_candidate(view.job.folder, event.step, event.wanted)
+
+        return self._change(set_candidate, request, name, drawn)
 
     def on_fold_opened(self, event: FoldOpened, request: gr.Request, name: str) -> Any:
         """The content of an opened fold: the end of the log, the settings, or the process's output."""
@@ -188,6 +194,17 @@ class RunPage:
         return {self.files: {"address": file_address(place), "name": place.name, "nonce": place.parent.name}}
 
     # ---------------------------------------------------------------- within
+    def _change(self, change: Callable[[View], None], request: gr.Request, name: str, drawn: str) -> Shown:
+        """Change files of the run for its owner and show the result."""
+        notice: str = ""
+        try:
+            view = self.queue.find(name)
+            actor_of(request).check(view.job.name, view.job.owner)
+            change(view)
+        except (OSError, VelaturaError) as error:
+            notice = in_a_banner(error)
+        return {self.notice: notice} | self.refresh(name, drawn, NOTHING_SEEN, request)
+
     def _file(self, view: View, what: str, target: Target) -> Path:
         public = self.queue.public(view)
         if what == "samples":
@@ -216,10 +233,10 @@ class RunPage:
         except (OSError, VelaturaError) as error:
             return in_a_banner(error)
 
-    def _gains(self, view: View, entry: StyleEntry | None, actor: Actor) -> dict[str, Control]:
+    def _gains(self, view: View, entry: StyleEntry | None, actor: Actor, choice: chosen.Choice) -> dict[str, Control]:
         """The controls of a run's style: its download, named after its step and program, and the way into a program."""
         target, programs = self.services.preferences.read(actor.key).program, self.services.programs
-        step = chosen.chosen_step(view)
+        step = chosen.chosen_step(view, choice)
         served = entry is not None and self.library.serves(entry, target)
         label = words.DOWNLOAD_FOR if served else words.DOWNLOAD_STEP
         named = label.format(step=step, program=TITLES.get(target, "")) if step is not None else shared.DOWNLOAD
@@ -237,9 +254,11 @@ class RunPage:
     def _values(self, view: View, drawn: str, actor: Actor) -> tuple[dict[str, str | DeferredPart], str]:
         """The parts of the page, and the version of the run's numbers in them."""
         public, folder = self.queue.public(view), view.job.folder
-        has_style = chosen.chosen_style(folder) is not None
+        choice = chosen.read_choice(folder)
+        has_style = chosen.chosen_style(folder, choice) is not None
         entry = self.library.of_run(folder.name) if has_style else None
-        identifier, gains = entry.id if entry is not None else "", self._gains(view, entry, actor) if has_style else {}
+        identifier = entry.id if entry is not None else ""
+        gains = self._gains(view, entry, actor, choice) if has_style else {}
         acts = read_acts(view, bool(samples.find_samples(folder)), gains, identifier, actor)
         numbers = self.queue.losses(folder).numbers()
         graph, now = graph_view.read_graph(numbers, axis_end(view), drawn)
@@ -248,7 +267,7 @@ class RunPage:
         values: dict[str, str | DeferredPart] = {
             "head": render("runs/head.html", head=read_head(view, actor, starts.seconds_until(view))),
             "acts": render("runs/acts.html", acts=acts, readers=self._readers(entry)),
-            "sheet": sheet_view.read_sheet(view, public, actor, identifier),
+            "sheet": sheet_view.read_sheet(view, public, actor, identifier, choice=choice),
             "graph": graph,
             "ranks": render("runs/ranks.html", ranks=ranks) if ranks else "",
         }

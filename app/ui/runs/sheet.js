@@ -152,35 +152,41 @@ const drawMissing = cell => {
   missing.querySelector('a').hidden = !data.draw;
   if (data.draw) missing.querySelector('a').href = `${data.draw}&prompts=${encodeURIComponent(others.join('\n'))}`;
 };
-// One choice is sent at a time, so that they arrive in order; of those that follow only the last is sent.
+// Choices are sent one at a time, so that they arrive in order; a later choice of the same kind replaces a waiting one.
+// A candidate has `wanted`, a star does not.
 const ANSWERED = 5000;
-let starSent = null,
-  starNext = null;
-const sendStar = choice => {
-  if (starSent) return (starNext = choice);
-  const mine = (starSent = choice);
-  trigger('starred', choice);
-  setTimeout(() => starSent === mine && landStar(), ANSWERED);
+let choices = []; // the first one is being sent
+const kindOf = choice => ('wanted' in choice ? choice.step : 'star');
+const sendChoice = () => {
+  const [choice] = choices;
+  if (!choice) return;
+  if ('wanted' in choice) trigger('candidate_set', choice);
+  else trigger('starred', choice);
+  setTimeout(() => choices[0] === choice && landChoice(), ANSWERED);
 };
-const landStar = () => {
-  const next = starNext;
-  starSent = starNext = null;
-  if (next) sendStar(next);
+const landChoice = () => {
+  choices.shift();
+  sendChoice();
 };
-const isTaken = ({step, candidates}) =>
-  (step === null ? !data.starred : data.gives === step) && `${candidates}` === `${data.candidates}`;
-const take = ({step, candidates}) => {
-  data.candidates = candidates;
-  if (step !== null) Object.assign(data, {gives: step, starred: true});
+const isTaken = ({step, wanted}) => {
+  if (wanted !== undefined) return data.candidates.includes(step) === wanted;
+  return step === null ? !data.starred : data.gives === step;
 };
-// Update from the server; a later choice of the user stays.
-const settleStar = () => {
-  if (starSent && isTaken(starSent)) landStar();
-  const choice = starNext ?? starSent;
-  if (choice) take(choice);
+const take = ({step, wanted}) => {
+  if (step === null) return;
+  const others = data.candidates.filter(each => each !== step);
+  data.candidates = wanted ? [...others, step].sort((a, b) => a - b) : others;
+  if (wanted === undefined) Object.assign(data, {gives: step, starred: true});
+};
+// Update from the server; later choices of the user stay.
+const settleChoices = () => {
+  if (choices.length && isTaken(choices[0])) landChoice();
+  choices.forEach(take);
 };
 const choose = choice => {
-  sendStar(choice);
+  const [first, ...waiting] = choices;
+  choices = [...(first ? [first] : []), ...waiting.filter(each => kindOf(each) !== kindOf(choice)), choice];
+  if (!first) sendChoice();
   take(choice); // at once; the answer confirms or reverts it
   draw();
 };
@@ -188,13 +194,11 @@ const star = cell => {
   if (!data.may || !cell || !(cell.kept || isGiven(cell))) return;
   const taken = data.starred && cell.step === data.gives;
   if (!taken && data.final && isGiven(cell)) return;
-  choose({step: taken ? null : cell.step, candidates: data.candidates.filter(step => step !== cell.step)});
+  choose({step: taken ? null : cell.step});
 };
 const mark = cell => {
   if (!data.may || !cell || marking.disabled) return;
-  const others = data.candidates.filter(step => step !== cell.step),
-    candidates = isCandidate(cell) ? others : [...others, cell.step].sort((a, b) => a - b);
-  choose({step: data.starred ? data.gives : null, candidates});
+  choose({step: cell.step, wanted: !isCandidate(cell)});
 };
 
 const draw = () => {
@@ -321,7 +325,7 @@ const hear = () => {
   if (heard && !heard.cells) return hearOther(heard);
   const opening = !data;
   data = heard;
-  if (data) settleStar();
+  if (data) settleChoices();
   if (data) row = Math.min(row, Math.max(0, data.prompts.length - 1));
   if (data && opening && data.starred && !data.going) begin();
   draw();

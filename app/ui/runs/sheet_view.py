@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -69,11 +69,18 @@ def sheet_words() -> dict[str, str]:
     }
 
 
-def read_sheet(view: View, public: Path, actor: Actor | None, identifier: str = "", folder: str | None = None) -> str:
+def read_sheet(
+    view: View,
+    public: Path,
+    actor: Actor | None,
+    identifier: str = "",
+    folder: str | None = None,
+    choice: chosen.Choice | None = None,
+) -> str:
     """The contact sheet of a run for `actor`, None for a guest; "" if the run has no picture and will have none.
 
     `identifier` is the id of its style in the library, or "". `folder` is the address of its pictures, by default the
-    one at which people with a login find the public folder.
+    one at which people with a login find the public folder. `choice` is what was read of the run, if it was.
     """
     steps = find_steps(view)
     going = view.state not in ENDED
@@ -81,9 +88,9 @@ def read_sheet(view: View, public: Path, actor: Actor | None, identifier: str = 
         return ""
     run = Run(view.job.folder)
     total = view.summary.steps or planned_total(run)
-    kept, choice = chosen.snapshots(run.folder), chosen.read_choice(run.folder)
+    kept, choice = chosen.snapshots(run.folder), choice or chosen.read_choice(run.folder)
     starred = choice.step
-    style = chosen.chosen_style(run.folder)
+    style = chosen.chosen_style(run.folder, choice)
     final = style is not None and starred is None and not chosen.is_snapshot(run.folder, style)
     exported = chosen.final_step(view)
     gives = starred if starred is not None else exported if final else max(kept, default=None)
@@ -99,7 +106,7 @@ def read_sheet(view: View, public: Path, actor: Actor | None, identifier: str = 
             "prompts": translated(prompts_of(view, rows)) if rows else _planned_prompts(run),
             "folder": f"{file_address(public)}/" if folder is None else folder,
             "cells": [_cell(step, rows, public, step.step in kept or step.step == exported) for step in steps],
-            "planned": _planned(run, total, steps[-1].step if steps else -1) if going else [],
+            "planned": _planned(run, total, [step.step for step in steps], kept, going),
             "gives": gives if style is not None else None,
             "starred": starred is not None,
             "candidates": choice.candidates,
@@ -161,9 +168,10 @@ def _size_of(path: Path, stamp: int) -> tuple[int, int]:
         return UNKNOWN
 
 
-def _planned(run: Run, total: int, drawn: int) -> list[int]:
-    """The steps at which a run will still draw samples."""
-    return [step for step in planned_steps(run, total) if step > drawn]
+def _planned(run: Run, total: int, drawn: Sequence[int], kept: Iterable[int], going: bool) -> list[int]:
+    """The steps without pictures: those that kept their style but had no time for one, and those to come."""
+    coming = planned_steps(run, total) if going else []
+    return sorted({*kept, *(step for step in coming if step > max(drawn, default=-1))} - {*drawn})
 
 
 def _planned_prompts(run: Run) -> list[str]:

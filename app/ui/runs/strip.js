@@ -24,11 +24,12 @@ const grow = (count, width) => {
   cells.style.setProperty('--frame', `${Math.min(TALLEST, Math.max(narrow.matches ? 84 : 92, room))}px`);
 };
 const withRoom = (steps, first, width) => {
-  // the newest frame and the run's step are always visible, then the others from the right
+  // the newest frame and the run's step are always visible, then those with a picture and the others, from the right
   const places = [],
-    apart = sizeOf() + GAP;
+    apart = sizeOf() + GAP,
+    pictured = drawn().map(cell => cell.step);
   return new Set(
-    [...first, ...steps.toReversed()].filter(step => {
+    [...first, ...pictured.toReversed(), ...steps.toReversed()].filter(step => {
       const x = place(step, data.steps, width);
       const fits = places.every(taken => Math.abs(taken - x) >= apart);
       if (fits) places.push(x);
@@ -49,7 +50,7 @@ const drawTicks = (steps, width) => {
   steps.forEach((step, k) => {
     const tick = ticks.children[k] || ticks.appendChild(document.createElement('i'));
     tick.style.insetInlineStart = `${place(step, data.steps, width)}px`;
-    tick.classList.toggle('planned', k >= data.cells.length);
+    tick.classList.toggle('planned', data.planned.includes(step));
   });
 };
 const drawFrame = (frame, cell, seen) => {
@@ -75,7 +76,7 @@ const drawFrame = (frame, cell, seen) => {
 const drawStrip = () => {
   if (!strip.clientWidth) return; // not laid out yet: the observer below calls again
   const known = new Map(data.cells.map(cell => [cell.step, cell])),
-    steps = [...known.keys(), ...data.planned],
+    steps = [...known.keys(), ...data.planned].sort((a, b) => a - b),
     width = strip.clientWidth;
   grow(steps.length, width);
   const first = [newest()?.step, data.gives].filter(step => known.has(step)),

@@ -187,6 +187,18 @@ def test_a_beginner_comes_from_an_empty_list_to_a_downloaded_style(page, place, 
         assert {"harbour blue/before/01.png", "harbour blue/before/02.png"} <= set(packed.namelist())
 
 
+def test_a_step_without_pictures_has_a_place_and_takes_none_from_others(page, place):
+    run = write_run(place.store.runs, "skipped")
+    for step in (75, 151):
+        write_snapshot(run, step)
+    page.goto(f"{place.url}run?id=skipped")
+    frame(page, "Step 300").wait_for()
+    expect_steps(page, "Before training", "Step 150", "Step 300, starred")
+    frames = page.locator(".cells .cell:not(.culled)")
+    expect(frames).to_have_text(["Before", "75", "150", "300"])
+    expect(frames.nth(1)).to_have_class(re.compile("planned"))
+
+
 def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_path):
     write_run(place.store.runs, "its like", prompts=(NASTY,))
     run = write_run(place.store.runs, "kept", prompts=(NASTY, "a boat"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,22 +68,37 @@ def test_only_what_was_kept_can_be_starred_and_a_damaged_note_stars_nothing(run)
 def test_two_more_steps_can_be_candidates_and_a_star_keeps_them(queue, run):
     for step in (30, 40):
         write_snapshot(run, step)
-    chosen.star(run, 10, (40, 20))
+    chosen.star(run, 10)
+    for step in (40, 20, 20):
+        chosen.set_candidate(run, step, True)
     assert chosen.read_choice(run) == chosen.Choice(10, (20, 40)), "in order"
     view = queue.run("dusk")
     assert chosen.in_closer_choice(view) == [10, 20, 40]
+    with pytest.raises(VelaturaError, match="at most 2 steps"):
+        chosen.set_candidate(run, 30, True)
     chosen.star(run, 20)
     assert chosen.read_choice(run) == chosen.Choice(20, (40,)), "what is starred is no candidate"
-    for steps, problem in (((10, 30, 40), "at most 2 steps"), ((35,), "step 35 was not kept")):
-        with pytest.raises(VelaturaError, match=problem):
-            chosen.star(run, 20, steps)
+    chosen.set_candidate(run, 20, True)
+    with pytest.raises(VelaturaError, match="step 35 was not kept"):
+        chosen.set_candidate(run, 35, True)
     chosen.star(run, None)
     assert chosen.read_choice(run) == chosen.Choice(None, (40,)) and number(chosen.chosen_style(run)) == 1
     for text in ('{"step": 10}', '{"step": 10, "candidates": [10, true, "20", 99, [], null]}'):  # older, and damaged
         (run / CHOSEN).write_text(text)
         assert chosen.read_choice(run) == chosen.Choice(10, ()) and chosen.in_closer_choice(view) == [], text
-    chosen.star(run, None, ())
+    chosen.star(run, None)
     assert not (run / CHOSEN).exists()
+
+
+def test_two_pages_choose_at_once_and_neither_loses_the_others_step(run):
+    write_snapshot(run, 30)
+    with ThreadPoolExecutor(3) as pages:
+        tasks = [pages.submit(chosen.set_candidate, run, step, True) for step in (10, 20)]
+        tasks += [pages.submit(chosen.star, run, 30)]
+        assert [task.result() for task in tasks] == [None] * 3
+    assert chosen.read_choice(run) == chosen.Choice(30, (10, 20))
+    chosen.set_candidate(run, 10, False)
+    assert chosen.read_choice(run) == chosen.Choice(30, (20,))
 
 
 def test_the_library_its_downloads_and_the_command_line_follow_the_star(queue, run, tmp_path):
@@ -103,7 +119,8 @@ def test_the_library_its_downloads_and_the_command_line_follow_the_star(queue, r
 
 
 def test_a_deleted_style_takes_its_kept_steps_along_and_a_restart_begins_without_a_star(queue, run):
-    chosen.star(run, 10, (20,))
+    chosen.star(run, 10)
+    chosen.set_candidate(run, 20, True)
     library = StyleLibrary(queue)
     thrown = library.remove(library.entries()[0], actor=MACHINE_OWNER)
     assert library.entries() == [] and chosen.chosen_style(run) is None and thrown is not None

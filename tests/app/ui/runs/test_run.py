@@ -172,7 +172,7 @@ def test_a_step_is_starred_by_its_owner_only_and_the_finished_style_needs_no_sta
 
     def star(step: int | None, who: str = "") -> str:
         shown = page.on_starred(
-            StepStarred(step=step, candidates=()), SimpleNamespace(username=who, cookies={}, session_hash=""), "a", ""
+            StepStarred(step=step), SimpleNamespace(username=who, cookies={}, session_hash=""), "a", ""
         )
         return str(shown[page.notice])
 
@@ -241,7 +241,7 @@ def test_a_style_is_downloaded_for_the_program_and_put_into_it(queue, tmp_path, 
     assert "Download step 300 for A1111" in acts("a1111") and 'data-fetch="put"' not in acts("a1111")
     assert "Download step 300 for ComfyUI" in acts("comfyui") and "Put into ComfyUI" in acts("comfyui")
     write_snapshot(run, 150)
-    page.on_starred(StepStarred(step=150, candidates=()), SOMEBODY, "a", "")
+    page.on_starred(StepStarred(step=150), SOMEBODY, "a", "")
     assert "Download step 150 for ComfyUI" in acts("comfyui")
     saved = page.on_fetched(FileWanted(file="style"), SOMEBODY, "a")[page.files]
     assert saved["name"] == "a.safetensors" and saved["address"]

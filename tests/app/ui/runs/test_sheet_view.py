@@ -96,6 +96,10 @@ def test_what_is_still_to_come_has_its_place_and_a_picture_that_is_missing_is_no
     training = replace(training, summary=replace(training.summary, steps=50))
     sheet = shown(training, queue.public(view))
     assert sheet["planned"] == [30, 40, 50] and sheet["going"] and sheet["steps"] == 50
+    write_snapshot(run, 15)
+    assert shown(training, queue.public(view))["planned"] == [15, 30, 40, 50], "there was no time to draw it"
+    assert shown(again(queue), queue.public(view))["planned"] == [15]
+    shutil.rmtree(run / "snapshots")
     assert [bool(name) for name in sheet["cells"][2]["small"]] == [True, False]
     for folder in (run / "samples").iterdir():
         shutil.rmtree(folder)
