@@ -83,7 +83,7 @@ class Date(Formatted):
 
     __slots__ = ()
 
-    WEEKDAY, DAY = "{0:%A}", "{0.day} {0:%B}"
+    WEEKDAY, DAY, DATE = "{0:%A}", "{0.day} {0:%B}", "{0.day} {0:%B} {0.year}"
 
     def localised(self, name: str) -> str:
         """The date with the names and the order of that language."""
@@ -92,7 +92,7 @@ class Date(Formatted):
         date = cast("datetime.date", self.placed[0])
         if self.template == self.WEEKDAY:
             return format_date(date, "EEEE", locale=name)
-        return format_skeleton("MMMMd", date, locale=name)
+        return format_skeleton("yMMMMd" if self.template == self.DATE else "MMMMd", date, locale=name)
 
 
 def language() -> str:

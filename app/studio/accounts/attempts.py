@@ -65,11 +65,16 @@ class Attempts:
         return max(0.0, *waits)
 
     def note_wrong(self, name: str, address: str, device: str = "", proxy: str = "") -> None:
-        """Each wrong password doubles the wait; ten in a row lock this name from this client for 15 minutes."""
+        """Each wrong password doubles the wait; ten in a row lock this name from this client for 15 minutes.
+
+        Another 15 minutes without one forget them.
+        """
         now = self._clock()
         place = network_of(address)
         with self._lock:
             streak = self._streaks.setdefault((name, device or place), Streak())
+            if now - streak.until > WINDOW:
+                streak.count = 0
             streak.count = streak.count % WRONG_BEFORE_LOCK + 1
             delay = (
                 LOCKED_FOR if streak.count == WRONG_BEFORE_LOCK else min(LONGEST_DELAY, 2.0 ** (streak.count - 1) / 2)

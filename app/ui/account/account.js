@@ -1,15 +1,15 @@
 history.replaceState(null, '', location.href); // so that a reload does not send a form again
-// The full address of an invitation, whose origin only the browser knows.
-const link = document.querySelector('[data-link]');
-if (link) {
-  link.value = new URL(link.dataset.link, document.baseURI).href;
-  const button = link.nextElementSibling;
+// A token, or the full address of an invitation, whose origin only the browser knows.
+const secret = document.querySelector('[data-link]');
+if (secret) {
+  secret.value ||= new URL(secret.dataset.link, document.baseURI).href;
+  const button = secret.nextElementSibling;
   button.addEventListener('click', async () => {
     try {
-      await copy(link.value);
+      await copy(secret.value);
       button.textContent = button.dataset.copied;
     } catch {
-      link.select(); // for copying by hand
+      secret.select(); // for copying by hand
     }
   });
 }

@@ -4,6 +4,7 @@ const lead = document.querySelector('main .lead'),
     form.secret.value = location.hash.slice(1);
     const {answer, wrong} = await send('invitation', new URLSearchParams({secret: form.secret.value}));
     form.hidden = Boolean(wrong);
+    document.querySelector('.otherwise').hidden = !wrong;
     if (wrong) return (lead.textContent = wrong);
     const told = await answer.json();
     lead.textContent = told.lead;

@@ -9,7 +9,6 @@ import math
 
 import anyio
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -23,6 +22,7 @@ from app.ui.account import text
 from app.ui.components import text as shared
 from app.ui.document.document import bare_page
 from app.ui.login.authenticator import Authenticator
+from app.ui.login.form import read_form, value_of
 from app.ui.login.sender import address_of
 from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.login import LONGEST_PAUSE, client_of, with_login
@@ -48,11 +48,10 @@ class InvitationRoute:
             return PageResponse(not_found_page(INVITATION), 404)
         if request.method != "POST":
             return PageResponse(bare_page("account/invitation.html"))
-        try:
-            form = await request.form(max_files=0, max_fields=10)
-        except HTTPException:
+        form = await read_form(request)
+        if form is None:
             return refusal(request.scope, 400, shared.BAD_CALL)
-        secret, password, again = (str(form.get(key, "")) for key in ("secret", "password", "again"))
+        secret, password, again = (value_of(form, key) for key in ("secret", "password", "again"))
         try:
             if "password" not in form:
                 return await self._told(request, secret)

@@ -5,6 +5,7 @@ Middleware refuses forms from other sites, and this page refuses tokens: a token
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +13,6 @@ from itertools import islice
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -22,6 +22,7 @@ from app.jobs.accounts.audit import LONGEST, AuditLog, details_of
 from app.jobs.accounts.limits import STORAGE, WAITING, Limits, check_limit
 from app.jobs.permissions import ADMIN, Actor
 from app.jobs.store import Store
+from app.language import Date
 from app.studio.accounts.invitations import DAYS, Invitation, link_of, taken
 from app.studio.accounts.people import LEAST_PASSWORD, People, check_repeated, check_role, no_account, plain_name
 from app.studio.accounts.tokens import METRICS, Token, Tokens
@@ -30,6 +31,7 @@ from app.ui.account.invitation import InvitationRoute
 from app.ui.components import text as shared
 from app.ui.document.templates import render
 from app.ui.login.authenticator import GIVEN, Authenticator, Login
+from app.ui.login.form import Form, read_form, value_of
 from app.ui.login.sender import ROLE, TOKEN, USER, address_of
 from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.login import client_of, with_login
@@ -47,8 +49,6 @@ UNITS = {WAITING: 1, STORAGE: GB}
 COLUMNS = ("name", "role", WAITING, STORAGE, "was")
 """Fields of a row of the table of people; `was` is the row as it was sent, so that only changes are applied."""
 MOST_FIELDS = 2000
-Form = Mapping[str, list[str]]
-"""The fields of a form; those of a table come once for each row."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,9 @@ class AccountRoute:
         actor = Actor(scope[USER], scope.get(ROLE) == ADMIN, address_of(scope))
         outcome = Outcome()
         if request.method == "POST":
-            try:
-                sent = await request.form(max_files=0, max_fields=MOST_FIELDS)
-            except HTTPException:
+            form = await read_form(request, MOST_FIELDS)
+            if form is None:
                 return refusal(scope, 400, shared.BAD_CALL)
-            form = {key: [str(value) for value in sent.getlist(key)] for key in sent}
             outcome = await run_in_threadpool(self.act, actor, form, client_of(scope))
         page = await run_in_threadpool(self.page, actor, outcome)
         answer = PageResponse(page, 400 if outcome.problem else 200)
@@ -131,7 +129,7 @@ class AccountRoute:
             "withdraw": self._withdraw,
         }
         try:
-            if (act := acts.get(_field(form, "act"))) is None:
+            if (act := acts.get(value_of(form, "act"))) is None:
                 raise VelaturaError(shared.BAD_CALL)
             return act(actor, form)
         except VelaturaError as error:
@@ -171,21 +169,21 @@ class AccountRoute:
 
     # ---------------------------------------------------------------- forms
     def _make(self, actor: Actor, form: Form) -> Outcome:
-        days = _whole(_field(form, "days")) or 0
-        token, secret = self.tokens.make(actor.name, _field(form, "label"), days)
+        days = _whole(value_of(form, "days")) or 0
+        token, secret = self.tokens.make(actor.name, value_of(form, "label"), days)
         self.audit.note("token_made", actor, token.label, owner=actor.name, id=token.id, scope=token.scope)
         return Outcome(text.SHOWN_ONCE.format(name=token.label), secret=secret)
 
     def _revoke(self, actor: Actor, form: Form) -> Outcome:
-        token = self.tokens.revoke(_field(form, "id"), None if actor.is_admin else actor.name)
+        token = self.tokens.revoke(value_of(form, "id"), None if actor.is_admin else actor.name)
         self.audit.note("token_revoked", actor, token.label, owner=token.owner, id=token.id)
         return Outcome(text.REVOKED.format(name=token.label))
 
     def _change_password(self, actor: Actor, form: Form, client: tuple[str, ...]) -> Outcome:
-        check_repeated(_field(form, "password"), _field(form, "again"))
+        check_repeated(value_of(form, "password"), value_of(form, "again"))
         if wait := self.authenticator.wait(actor.name, *client):
             raise VelaturaError(shared.too_many_wrong(wait))
-        current, password = _field(form, "current"), _field(form, "password")
+        current, password = value_of(form, "current"), value_of(form, "password")
         login = self.authenticator.change_password(actor.name, current, password, *client)
         self.audit.note("password", actor, actor.name, refused=True if login is None else None)
         if login is None:
@@ -193,15 +191,15 @@ class AccountRoute:
         return Outcome(text.PASSWORD_CHANGED, login=login)
 
     def _invite(self, actor: Actor, form: Form) -> Outcome:
-        self._check_admin(actor, "invited", name := _field(form, "name"))
+        self._check_admin(actor, "invited", name := value_of(form, "name"))
         if self.authenticator.is_given(plain_name(name)):
             raise taken(name)
-        invitation, secret = self.invitations.make(name, _field(form, "role"), actor.name)
+        invitation, secret = self.invitations.make(name, value_of(form, "role"), actor.name)
         self.audit.note("invited", actor, invitation.name, role=invitation.role)
         return Outcome(text.INVITED.format(name=invitation.name, days=DAYS), link=link_of(secret))
 
     def _withdraw(self, actor: Actor, form: Form) -> Outcome:
-        self._check_admin(actor, "invitation_withdrawn", name := _field(form, "name"))
+        self._check_admin(actor, "invitation_withdrawn", name := value_of(form, "name"))
         self.invitations.withdraw(name)
         self.audit.note("invitation_withdrawn", actor, name)
         return Outcome(text.WITHDRAWN.format(name=name))
@@ -259,10 +257,6 @@ class AccountRoute:
         return [PersonRow(name, role, shown(WAITING, name), shown(STORAGE, name)) for name, role in everybody]
 
 
-def _field(form: Form, key: str) -> str:
-    return next(iter(form.get(key, ())), "")
-
-
 def _whole(typed: str) -> int | None:
     """A whole number; None for an empty field. VelaturaError for anything else."""
     typed = typed.strip()
@@ -284,16 +278,21 @@ def _invited(invitation: Invitation) -> tuple[Invitation, Message]:
     return invitation, text.UNTIL.format(role=text.ROLES[invitation.role], day=_day(invitation.ends))
 
 
-def _day(moment: float) -> str:
-    from datetime import datetime
-
-    return f"{datetime.fromtimestamp(moment):%Y-%m-%d}"
+def _day(moment: float) -> Date:
+    return Date(Date.DATE, datetime.date.fromtimestamp(moment))
 
 
 def _cells(line: Mapping[str, Any]) -> tuple[str, ...]:
-    who = line.get("who")
-    name = text.UNKNOWN if who is None else str(who) or text.OWNER
-    cells = (str(line.get("time")), name, str(line.get("what")), str(line.get("about")), details_of(line))
-    return tuple(
-        cell[:LONGEST].encode("utf-8", "replace").decode() for cell in cells
-    )  # a damaged line may hold anything
+    # A damaged line may hold anything.
+    time, who, what, about, details = (
+        str(cell)[:LONGEST].encode("utf-8", "replace").decode()
+        for cell in (*(line.get(key) for key in ("time", "who", "what", "about")), details_of(line))
+    )
+    action = text.ACTIONS.get(what, what)
+    return (
+        time[:19].replace("T", " "),
+        text.UNKNOWN if line.get("who") is None else who or text.OWNER,
+        text.REFUSED.format(action=action) if line.get("refused") else action,
+        about,
+        details,
+    )

@@ -31,7 +31,7 @@ PEOPLE, PERSON = _("People"), _("Name")
 ADD, ADD_LEAD = _("Add a person"), _("They choose their own password behind a link that works once.")
 INVITE = _("Make an invitation link")
 INVITED = _("Send this link to {name}. It works once, for {days} days, and is not shown again.")
-LINK, COPY, COPIED = _("Invitation link"), _("Copy"), _("Copied")
+LINK, TOKEN, COPY, COPIED = _("Invitation link"), _("Token"), _("Copy"), _("Copied")
 OPEN_INVITATIONS, UNTIL = _("Open invitations"), _("{role}, until {day}")
 INVITATION = _("Invitation")
 YOU_ARE_INVITED = _("You were invited to this studio as {name}. Choose a password of at least {least} characters.")
@@ -43,8 +43,8 @@ OPEN_STUDIO = _("Open the studio")
 WITHDRAW, WITHDRAW_IT = _("Withdraw"), _("Withdraw the invitation of {name}")
 WITHDRAWN = _("The invitation of {name} no longer works.")
 PEOPLE_LEAD = _(
-    "An admin may change everybody's runs and styles. Empty: the default for everybody, which for storage is what the "
-    "studio was started with. The command “velatura people remove NAME” removes an account."
+    "Admins may change everybody's runs and styles. An empty field takes the value of “Everybody”; an empty storage "
+    "there takes the one that the studio was started with. “velatura people remove NAME” removes an account."
 )
 NO_ADMIN_LEFT = _("Somebody must stay an admin, so nothing was changed.")
 EVERYBODY = _("Everybody")
@@ -56,4 +56,37 @@ OTHERS = _("Tokens of others")
 LOG, LOG_LEAD = _("Audit log"), _("The newest entries. The command “velatura audit” shows more.")
 TIME, WHO, WHAT, ABOUT, DETAILS = _("Time (UTC)"), _("Who"), _("Action"), _("About"), _("Details")
 UNKNOWN, OWNER = _("unknown"), _("owner of the machine")
+REFUSED = _("{action} (refused)")
+ACTIONS = {
+    "login_failed": _("wrong password"),
+    "token_failed": _("wrong token"),
+    "invitation_failed": _("wrong link"),
+    "login": _("log in"),
+    "logout": _("log out"),
+    "password": _("change a password"),
+    "token_made": _("make a token"),
+    "token_revoked": _("revoke a token"),
+    "invited": _("invite"),
+    "invitation_withdrawn": _("withdraw an invitation"),
+    "person_added": _("add an account"),
+    "person_removed": _("remove an account"),
+    "role": _("change a role"),
+    "limit": _("change a limit"),
+    "give": _("change an owner"),
+    "start": _("start"),
+    "stop": _("stop"),
+    "cancel": _("stop without saving"),
+    "pause": _("pause"),
+    "resume": _("continue"),
+    "retry": _("restart"),
+    "change": _("change settings"),
+    "move": _("change places"),
+    "share": _("share a link"),
+    "unshare": _("end a link"),
+    "rename": _("rename"),
+    "delete": _("delete"),
+    "restore": _("restore"),
+    "empty": _("empty the trash"),
+}
+"""Names of the log's actions."""
 NOT_WHOLE = _("Type a whole number, or nothing; found {value:.40}.")

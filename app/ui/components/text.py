@@ -39,7 +39,7 @@ LOG_IN_FIRST = _("Log in first.")
 WRONG_TOKEN = _("This token is wrong, has ended or was revoked. Make a new one on the Account page.")
 TOKEN_FOR_METRICS = _("This token may only read /metrics.")
 NOT_WITH_A_TOKEN = _("A token cannot do this. Log in with your password.")
-ADMINS_ONLY = _("Only an admin may see this.")
+ADMINS_ONLY = _("Only an admin may do this.")
 INSECURE = _("anybody who can reach this address can use the studio, and see and delete everything in it")
 
 # The shell

@@ -1,8 +1,9 @@
 // Draws the contact sheet with the scripts of the run's page; refreshes it every ten seconds until the run has ended.
 const sheet = document.querySelector('#run-sheet'),
-  heard = [];
+  heard = [],
+  listen = (_, hear) => heard.push(hear);
 const part = {words: JSON.parse(sheet.dataset.words), star: sheet.dataset.star, value: sheet.dataset.sheet};
-Object.values(studio)[0](sheet, () => {}, part, null, null, (_, hear) => heard.push(hear));
+Object.values(studio)[0](sheet, () => {}, part, null, null, listen);
 const look = async () => {
   const shown = document.querySelector('main');
   if ('ended' in shown.dataset) return;

@@ -49,8 +49,8 @@ class HeadersMiddleware:
             if message["type"] == "http.response.start":
                 begun = True
                 headers = MutableHeaders(scope=message)
-                headers.update(FOR_ALL)
-                headers.setdefault(POLICY, SANDBOX)
+                for name, value in {**FOR_ALL, POLICY: SANDBOX}.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         try:

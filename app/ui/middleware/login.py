@@ -7,7 +7,6 @@ from functools import partial
 
 import anyio
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,6 +20,7 @@ from app.ui.components import text as words
 from app.ui.document.document import bare_page
 from app.ui.gradio_internals import API
 from app.ui.login.authenticator import Authenticator, Login
+from app.ui.login.form import read_form, value_of
 from app.ui.login.sender import FORWARDED_FOR, ROLE, TOKEN, USER, address_of, cookies_of
 from app.ui.manifest import MANIFEST
 from app.ui.middleware.headers import PageResponse
@@ -83,11 +83,10 @@ class LoginMiddleware:
         return None
 
     async def _log_in(self, request: Request) -> Response:
-        try:
-            form = await request.form(max_files=0, max_fields=10)
-        except HTTPException:
+        form = await read_form(request)
+        if form is None:
             return refusal(request.scope, 400, words.WRONG_PASSWORD)
-        name, password = (str(form.get(key, "")) for key in ("username", "password"))
+        name, password = value_of(form, "username"), value_of(form, "password")
         success = JSONResponse({"success": True}, headers=NO_STORE)
         if self.authenticator.open:
             return success  # a client that logs in although nobody has to

@@ -294,12 +294,7 @@ const refitted = ([left, top, width, height]) => {
     area = Math.max(width, height) > 0.999 ? 1 : width * height,
     high = Math.min(1, 1 / share, Math.sqrt(area / share)),
     wide = high * share;
-  return [
-    between(left + (width - wide) / 2, 0, 1 - wide),
-    between(top + (height - high) / 2, 0, 1 - high),
-    wide,
-    high,
-  ];
+  return [between(left + (width - wide) / 2, 0, 1 - wide), between(top + (height - high) / 2, 0, 1 - high), wide, high];
 };
 const aspects = [...bench.querySelectorAll('[data-aspect]')];
 const holdAspect = wanted => {

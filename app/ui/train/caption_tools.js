@@ -8,7 +8,7 @@ const turns = inTurn(
   (name, text) => {
     word.dataset.known = text;
     unsent.landed('trigger', text);
-  }
+  },
 );
 let timer = 0;
 const sendWord = () => {

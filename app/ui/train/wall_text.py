@@ -13,7 +13,7 @@ from trainers.messages import Message as _
 from trainers.messages import joined, plural
 
 SELECT_ALL, CLEAR_SELECTION = _("Select all"), _("Clear the selection")
-FILTER, FILTER_EXAMPLE = _("Filter by words or file name"), _("boat, IMG_12 …")
+FILTER, FILTER_EXAMPLE = _("Filter by words or file name"), _("Filter")
 SHOW = _("Show")
 SHOWN: Mapping[str, str] = {
     "all": _("All pictures"),

@@ -37,6 +37,18 @@ def test_guessing_is_slowed_down_and_ends(clock):
     assert attempts.wait("ann", "10.0.0.1") == 0
 
 
+def test_wrong_passwords_are_forgotten_after_a_quiet_time(clock):
+    attempts = Attempts(clock)
+    for _ in range(4):
+        attempts.note_wrong("", "10.0.0.1")
+    clock.now += 4 + WINDOW
+    attempts.note_wrong("", "10.0.0.1")
+    assert attempts.wait("", "10.0.0.1") == 8, "the fifth in a row"
+    clock.now += 8 + WINDOW + 1
+    attempts.note_wrong("", "10.0.0.1")
+    assert attempts.wait("", "10.0.0.1") == 0.5
+
+
 def test_an_outsider_shuts_nobody_out_who_comes_from_elsewhere(clock):
     attempts = Attempts(clock)
     for _ in range(WRONG_BEFORE_LOCK):

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 
 from app.jobs.accounts.audit import AuditLog
 from app.jobs.accounts.limits import Limits
+from app.jobs.permissions import Actor
 from app.jobs.store import Store
 from app.studio.accounts.database import PeopleDatabase
 from app.studio.accounts.invitations import Invitations
@@ -19,6 +20,7 @@ from app.studio.accounts.people import People
 from app.studio.accounts.sessions import Sessions
 from app.studio.accounts.tokens import PREFIX, Tokens
 from app.ui.account.routes import COLUMNS, AccountRoute
+from app.ui.account.text import ACTIONS
 from app.ui.login.authenticator import Authenticator
 from app.ui.middleware.hosts import OriginsMiddleware
 from app.ui.middleware.login import LOGIN, LoginMiddleware
@@ -67,7 +69,7 @@ def shared(tmp_path: Path) -> Shared:
 
 def test_a_token_is_made_shown_once_and_revoked(shared: Shared):
     made = shared.post("bob", act="make", label='night <script>alert("x")</script>', days="7")
-    (secret,) = re.findall(rf"<code>({PREFIX}[\w-]+)</code>", made.text)
+    (secret,) = re.findall(rf'value="({PREFIX}[\w-]+)"', made.text)
     assert made.status == 200 and "<script>alert" not in made.text and made.header("cache-control") == "no-store"
     token = shared.tokens.find(secret)
     assert token is not None and token.owner == "bob" and token.ends == token.made + 7 * 24 * 3600
@@ -160,7 +162,7 @@ def test_an_invitation_is_shown_once_and_withdrawn(shared: Shared):
     )
     for taken in ("bob", "cas"):
         refused = shared.post("ann", act="invite", name=taken, role="member")
-        assert refused.status == 400 and "has an account already" in refused.text
+        assert refused.status == 400 and "is already an account" in refused.text
     assert [note[:3] for note in shared.notes()] == [
         ("ann", "invitation_withdrawn", "eve"),
         ("ann", "invited", "eve"),
@@ -205,6 +207,16 @@ def test_without_accounts_there_is_no_such_page(tmp_path: Path):
     open_login = LoginMiddleware(app, authenticator, AuditLog(tmp_path))
     assert ask(open_login, "/account").status == 404
     assert ask(open_login, "/account", **posted(act="make", label="x")).status == 404
+
+
+def test_the_log_says_what_was_done_and_refused_in_words(shared: Shared):
+    shared.audit.note("rename", Actor("bob"), "dusk", kind="style", to="dawn", refused=True)
+    page = shared.get("ann").text
+    assert "<td>rename (refused)</td><td>dusk</td>" in page and "<td>bob</td>" in page
+    assert re.search(r"<td>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d</td>", page)
+    noted = re.compile(r'(?:note|note_job|check_owner|_check_admin|audited)\((?:[\w.]+, )*"(\w+)"')
+    names = {name for file in Path("app").rglob("*.py") for name in noted.findall(file.read_text(encoding="utf-8"))}
+    assert len(names) > 20 and names <= set(ACTIONS), "every action has a name"
 
 
 def test_the_page_shows_what_a_damaged_line_of_the_log_holds(shared: Shared):

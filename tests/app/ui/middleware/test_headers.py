@@ -40,6 +40,17 @@ def test_an_answer_of_no_page_on_a_pages_address_is_shut_in_too():
     assert "sandbox" in ask(HeadersMiddleware(PolicyMiddleware(plain)), "/").header("content-security-policy")
 
 
+def test_an_answer_may_send_its_address_to_fewer_than_others():
+    async def secret(scope, receive, send):
+        head = [(b"content-type", b"text/plain"), (b"referrer-policy", b"no-referrer")]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": b""})
+
+    for app, policy in ((secret, "no-referrer"), (inner, "same-origin")):
+        headers = ask(HeadersMiddleware(app), "/shared/x").headers
+        assert [value for name, value in headers if name == "referrer-policy"] == [policy]
+
+
 def test_files_may_be_kept():
     file = ask(STACK, "/gradio_api/file=/public/a.webp")
     assert "immutable" in file.header("cache-control") and file.header("set-cookie") == ""
