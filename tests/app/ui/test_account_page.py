@@ -10,13 +10,14 @@ import pytest
 from playwright.sync_api import expect
 
 from app.cli.accounts.people import people_of
+from app.studio.accounts.tokens import PREFIX
 from app.studio.paths import Paths
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import StudioQueue
 from tests.app.ui.ended_runs import PROMPTS, write_run
 from tests.app.ui.screens.findings import OVERFLOWS, violations
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import READY, SIZE, blank_page, nameless, visiting
+from tests.app.ui.visitor import READY, SIZE, blank_page, nameless, visiting, widest
 from tests.waiting import wait_until
 
 
@@ -37,7 +38,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 @contextmanager
 def logged_in(browser: Any, studio: Process, name: str, password: str) -> Iterator[Any]:
     """A browser of somebody with an account, on the Account page."""
-    with visiting(browser, studio.url) as page:
+    with visiting(browser, studio.url, "clipboard-read", "clipboard-write") as page:
         form = {"username": name, "password": password}
         assert page.request.post(f"{studio.url}login", form=form, headers={"origin": studio.url[:-1]}).ok
         page.goto(f"{studio.url}account")
@@ -49,7 +50,7 @@ def expect_look(page: Any) -> None:
     page.emulate_media(reduced_motion="reduce")  # no colour between two
     for width in (1920, 390):
         page.set_viewport_size({"width": width, "height": 844})
-        assert not page.evaluate(OVERFLOWS)
+        wait_until(lambda: not page.evaluate(OVERFLOWS), lambda: str(widest(page)))  # what follows the width by script
     assert nameless(page) == []
     for _ in range(2):
         page.get_by_role("button", name="Switch between light and dark").click()
@@ -84,6 +85,9 @@ def test_an_invited_person_chooses_a_password_and_the_link_works_no_more(shared:
         page.goto(link)
         expect(page.get_by_text("This invitation does not work")).to_be_visible()
         expect(page.get_by_label("New password")).to_be_hidden()
+        expect_look(page)
+        page.get_by_role("link", name="Log in").click()
+        expect(page.get_by_role("heading", name="Log in")).to_be_visible()
     with logged_in(browser, shared, "ann", "pear-tree") as page:
         expect(page.get_by_label("Role of eve")).to_have_value("member")
         expect(page.get_by_text("Open invitations")).to_have_count(0)
@@ -107,6 +111,19 @@ def test_a_new_password_ends_the_logins_elsewhere(shared: Process, browser: Any)
     with logged_in(browser, shared, "cas", "fig-tree") as page:
         expect(page.get_by_text("This password is set where the studio is started")).to_be_visible()
         expect(page.get_by_label("Current password")).to_have_count(0)
+
+
+def test_a_new_token_is_copied_and_a_wrong_number_stays_where_it_is(shared: Process, browser: Any) -> None:
+    with logged_in(browser, shared, "ann", "pear-tree") as page:
+        page.get_by_label("What is it for?").fill("night script")
+        page.get_by_role("button", name="Make a token").click()
+        page.get_by_role("button", name="Copy").click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()").startswith(PREFIX)
+        waiting = page.get_by_label("Max. queued runs of bob")
+        waiting.fill("many")
+        page.get_by_role("button", name="Save").click()
+        assert not waiting.evaluate("field => field.validity.valid") and waiting.input_value() == "many"
 
 
 def test_language_and_theme_are_chosen_and_stay(shared: Process, browser: Any) -> None:
