@@ -128,7 +128,8 @@ def join_later(names: Iterable[str]) -> str:
 def join_sheets(document: Sequence[str] = DOCUMENT_SHEETS, nested: Sequence[str] = PAGE_SHEETS) -> str:
     """A minified sheet, by default that of all pages."""
     sheets = f"{read_scripts(*document)}{STRONGER} {{\n{read_scripts(*nested)}}}\n"
-    return re.sub(r"\n\s+", "\n", re.sub(r"/\*.*?\*/", "", sheets, flags=re.DOTALL))
+    bare = re.sub(r"/\*.*?\*/", "", sheets, flags=re.DOTALL)
+    return re.sub(r" ?([{};,])\s*\n\s*|\n\s+", lambda broken: broken[1] or "\n", bare)
 
 
 def bundles(pages: Mapping[str, Iterable[str]]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from app.ui.components.download_menu import StyleFileWanted
-from app.ui.components.events import PageEvent, Whole
+from app.ui.components.events import PageEvent, Typed, Whole
 
 
 class RunAction(PageEvent):
@@ -52,6 +52,13 @@ class PictureWanted(PageEvent):
     """Time of the click in milliseconds."""
 
 
+class TrainingWanted(PageEvent):
+    """A training picture is wanted, at this place among those nearest to a prompt."""
+
+    prompt: Typed
+    place: Whole
+
+
 class StepStarred(PageEvent):
     """A step was starred; None removes the star."""
 
@@ -78,7 +85,7 @@ class CurveWanted(PageEvent):
 ACTIONS = {"asked": RunAction}
 FILES = {"fetched": FileWanted}
 FOLDS = {"fold_opened": FoldOpened}
-SHEET = {"picture_wanted": PictureWanted}
+SHEET: dict[str, type[PageEvent]] = {"picture_wanted": PictureWanted, "training_wanted": TrainingWanted}
 STARS: dict[str, type[PageEvent]] = {"starred": StepStarred, "candidate_set": CandidateSet}
 CURVES = {"curve_wanted": CurveWanted}
 STYLE_FILES = {"fetched": StyleFileWanted}

@@ -51,6 +51,7 @@ from app.ui.runs.events import (
     PictureWanted,
     RunAction,
     StepStarred,
+    TrainingWanted,
 )
 from app.ui.runs.head_view import read_acts, read_head
 from app.ui.runs.ranks_view import read_rank_map
@@ -168,6 +169,13 @@ class RunPage:
             return gr.skip()
         picture = sheet_view.answer(self.queue, view, event.row, event.run)
         return json.dumps(picture | {"at": event.at})
+
+    def on_training_wanted(self, event: TrainingWanted, request: gr.Request, name: str) -> Any:
+        """The training picture at a place among those nearest to a prompt."""
+        view = self.queue.run(name)
+        if view is None:
+            return gr.skip()
+        return json.dumps(sheet_view.trained(view, event.prompt, event.place, self.queue.public(view)))
 
     def on_curve_wanted(self, event: CurveWanted, request: gr.Request, name: str) -> Any:
         """The numbers of another run, or the names of runs that have some."""

@@ -2,7 +2,8 @@
 // prompt. Until the user selects an earlier step, the newest one is selected.
 const {words} = props,
   ANOTHER = '*',
-  BEFORE = 0;
+  BEFORE = 0,
+  SMALL = 200; // pixels up to which three pictures at twice their size fit side by side
 const $ = selector => element.querySelector(selector);
 const section = $('.sheet'),
   slider = $('.slider'),
@@ -47,7 +48,7 @@ const turn = by => {
   const to = Math.min(data.prompts.length - 1, Math.max(0, row + by));
   if (to === row) return;
   other = null;
-  select(following ? Infinity : at, to);
+  select(following ? data.steps : at, to);
   if (which.value === ANOTHER) want(run.value);
 };
 
@@ -79,14 +80,59 @@ const drawPicture = cell => {
   run.closest('.field').hidden = which.value !== ANOTHER || !run.options.length;
 };
 
+// Beside it: a training picture whose caption is near to the prompt, and the prompt's picture from before training.
+const trained = $('.trained'),
+  trainedImage = $('.trained img'),
+  untrained = $('.untrained'),
+  trainings = new Map(), // answers by place and prompt
+  places = new Map(); // the place of each prompt's training picture among those nearest to it
+let wanted = '',
+  telling = false; // whether to say which picture the user has come to
+const drawTrained = () => {
+  const prompt = data.prompts[row] ?? '',
+    place = places.get(prompt) ?? 0,
+    key = `${place} ${prompt}`,
+    picture = trainings.get(key);
+  trained.hidden = !data.trained || picture?.trained === '';
+  $('.next').hidden = data.trained < 2;
+  trained.classList.toggle('skeleton', !picture && !trainedImage.src);
+  if (!trained.hidden && !picture && wanted !== key) trigger('training_wanted', {prompt, place});
+  wanted = picture ? '' : key;
+  if (!picture) return;
+  show(trainedImage, picture.trained);
+  trainedImage.alt = picture.caption ? put(words.trained, picture) : $('.trained b').textContent;
+  if (telling) trained.querySelector('[role=status]').textContent = trainedImage.alt;
+  telling = false;
+};
+const drawCompanions = cell => {
+  const before = data.cells.find(each => each.step === BEFORE),
+    image = untrained.querySelector('img');
+  show(image, address(before, row, 'whole'));
+  image.alt = before ? put(words.picture, {prompt: data.prompts[row], step: titleOf(before)}) : '';
+  untrained.hidden = !image.getAttribute('src') && data.planned[0] !== BEFORE;
+  untrained.classList.toggle('twice', cell === before); // the large picture is the same
+  drawTrained();
+};
+const turnTraining = () => {
+  const prompt = data.prompts[row] ?? '';
+  if (data.trained < 2) return;
+  places.set(prompt, ((places.get(prompt) ?? 0) + 1) % data.trained);
+  telling = true;
+  drawTrained();
+};
+const hearTrained = answer => {
+  trainings.set(`${answer.place} ${answer.prompt}`, answer);
+  if (data) drawTrained();
+};
+$('.next').addEventListener('click', turnTraining);
+trainedImage.addEventListener('load', () => {
+  trainedImage.style.maxWidth = `${2 * trainedImage.naturalWidth}px`;
+  trainedImage.style.maxHeight = `${2 * trainedImage.naturalHeight}px`;
+});
+
 // Every prompt at the selected step.
 const drawPrompts = cell => {
   prompts.classList.toggle('alone', data.prompts.length < 2);
-  prompts.classList.toggle('few', data.prompts.length < 3);
-  const count = data.prompts.length,
-    columns = count < 3 ? 1 : Math.ceil(Math.sqrt(count));
-  prompts.style.setProperty('--columns', columns);
-  prompts.style.setProperty('--rows', Math.ceil(count / columns));
   while (prompts.children.length > data.prompts.length) prompts.lastChild.remove();
   data.prompts.forEach((prompt, k) => {
     if (!prompts.children[k]) {
@@ -100,7 +146,7 @@ const drawPrompts = cell => {
     // A step may have pictures of some prompts only; the others show their last one.
     const option = prompts.children[k],
       last = drawn(k).findLast(each => each.step <= at),
-      source = address(last, k, count < 3 ? 'whole' : 'small'),
+      source = address(last, k, 'small'),
       earlier = Boolean(last) && last !== cell;
     option.setAttribute('aria-selected', k === row);
     option.querySelector('.words').textContent = option.title = prompt;
@@ -209,9 +255,11 @@ const draw = () => {
   section.classList.toggle('waiting', !data.cells.length);
   section.style.setProperty('--ratio', data.ratio);
   section.style.setProperty('--natural', `${data.width}px`);
+  section.classList.toggle('small-pictures', data.width <= SMALL);
   $('.none').hidden = Boolean(data.cells.length);
   $('.told').textContent = '';
   drawPicture(cell);
+  drawCompanions(cell);
   drawPrompts(cell);
   drawChoice(cell);
   drawMissing(cell);
@@ -250,7 +298,7 @@ const MOVES = {
   End: () => walk(Infinity),
 };
 const TURNS = {ArrowUp: () => turn(-1), ArrowDown: () => turn(1)};
-const CHOICES = {s: () => star(current()), c: () => mark(current())};
+const CHOICES = {s: () => star(current()), c: () => mark(current()), t: () => turnTraining()};
 const onKey = (event, keys) => {
   if (!data || event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
   event.preventDefault();
@@ -277,8 +325,12 @@ follow.addEventListener('click', () => {
   walk(Infinity);
   cells.focus({preventScroll: true});
 });
-const slide = () => element.style.setProperty('--cut', `${range.value}%`);
-range.value = remember('divider') ?? 50;
+const NARROW = 30; // per cent of the width: no room for the label of the left side
+const slide = () => {
+  element.style.setProperty('--cut', `${range.value}%`);
+  slider.classList.toggle('whole', range.value < NARROW);
+};
+range.value = remember('divider') ?? 0;
 range.addEventListener('input', slide);
 range.addEventListener('change', () => remember('divider', +range.value));
 slide();
@@ -291,6 +343,8 @@ const want = name => trigger('picture_wanted', {row, run: (asked = name), at: Da
 which.addEventListener('change', () => {
   picked = true;
   other = null;
+  if (range.value < NARROW) range.value = 50;
+  slide();
   run.replaceChildren();
   draw();
   if (which.value === ANOTHER) want('');
@@ -322,9 +376,11 @@ const hear = () => {
   const value = dropStale(props.value);
   if (value === null) return;
   const heard = value ? JSON.parse(value) : null;
+  if (heard && 'caption' in heard) return hearTrained(heard);
   if (heard && !heard.cells) return hearOther(heard);
   const opening = !data;
   data = heard;
+  wanted = ''; // an answer may have been lost
   if (data) settleChoices();
   if (data) row = Math.min(row, Math.max(0, data.prompts.length - 1));
   if (data && opening && data.starred && !data.going) begin();

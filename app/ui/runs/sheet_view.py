@@ -24,12 +24,14 @@ from app.studio.runs.samples import (
     prompts_of,
     put_sample,
 )
+from app.studio.runs.training_pictures import count_pictures, put_nearest
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.lightbox import light_words
 from app.ui.components.runs.run_view import axis_end
 from app.ui.gradio_internals import file_address
 from app.ui.runs import text as words
 from app.ui.runs.graph_view import planned_steps, planned_total
+from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 
 SCRIPTS = (
@@ -52,6 +54,7 @@ def sheet_words() -> dict[str, str]:
         "step": words.AT_THE_STEP,
         "starred": words.STARRED_STEP,
         "picture": words.PICTURE_OF,
+        "trained": words.TRAINED_ON,
         "another": words.ANOTHER_RUN,
         "choose": words.CHOOSE_RUN,
         "none": words.NO_OTHER,
@@ -114,6 +117,8 @@ def read_sheet(
             "final": final,
             "left": [] if going or actor is None else _never_drawn(view, run, rows),
             "draw": identifier and f"playground?style={identifier}{'&compare=step' if len(kept) > 1 else ''}",
+            # Everybody with a login may clone the run, and so see its pictures.
+            "trained": count_pictures(run.folder) if actor is not None else 0,
             "may": actor is not None and actor.may_change(view.job.owner),
         }
     )
@@ -133,6 +138,15 @@ def answer(queue: StudioQueue, view: View, row: int, run: str) -> dict[str, Any]
     if other is None or picture is None:
         return {"row": row, "run": run, "picture": None}
     return {"row": row, "run": run, "picture": file_address(put_sample(picture, queue.public(other), False))}
+
+
+def trained(view: View, prompt: str, place: int, public: Path) -> dict[str, Any]:
+    """The training picture at a place among those nearest to a prompt, both untrusted; "" if it is missing."""
+    try:
+        picture, caption = put_nearest(view.job.folder, prompt, place, public)
+    except (OSError, VelaturaError):
+        return {"prompt": prompt, "place": place, "trained": "", "caption": ""}
+    return {"prompt": prompt, "place": place, "trained": file_address(picture), "caption": caption}
 
 
 def _cell(step: SampledStep, rows: int, public: Path, kept: bool) -> dict[str, Any]:

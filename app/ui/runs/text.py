@@ -88,12 +88,17 @@ PICTURE_PROGRESS = _("This picture")
 
 # The contact sheet
 SAMPLES, PROMPTS, STEPS_DRAWN = _("Samples"), _("Prompts"), _("Steps")
-SHEET_KEYS = _("Left and right arrow: step. Up and down arrow: prompt. Enter: enlarge. S: star. C: candidate.")
+SHEET_KEYS = _(
+    "Left and right arrow: step. Up and down arrow: prompt. Enter: enlarge. S: star. C: candidate. "
+    "T: next training picture."
+)
 GUEST_KEYS = _("Left and right arrow: step. Up and down arrow: prompt. Enter: enlarge.")
 BEFORE, START, AT_THE_STEP, STARRED_STEP = _("Before training"), _("Before"), _("Step {step}"), _("{step}, starred")
 CANDIDATE, CANDIDATE_STEP, COMPARE_CHOSEN = _("Candidate"), _("{step}, candidate"), _("Compare the candidates")
 CANDIDATE_HINT = _("Up to two more steps that you cannot decide between")
 PICTURE_OF = _("{prompt}, {step}")
+TRAINING_PICTURE, TRAINED_ON = _("Training picture"), _("Training picture: {caption}")
+NEXT_TRAINING = _("Next training picture")
 PICTURE_FILE = _("{name}, {step}, {prompt}")
 COMPARE_SLIDER = _("Position of the divider")
 LEFT_SIDE, ANOTHER_RUN, WHICH_RUN, CHOOSE_RUN = _("Left side"), _("Another run …"), _("Which run"), _("Choose a run")

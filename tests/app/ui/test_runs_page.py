@@ -299,6 +299,53 @@ def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_
     expect(page.locator(".slider img.before")).to_have_attribute("src", re.compile("000300f"))
 
 
+def test_a_training_picture_a_sample_and_the_one_from_before_stand_side_by_side(page, place):
+    run = write_run(place.store.runs, "beside", prompts=("a fox", "the moon at night"), side=256)
+    shutil.copytree(place.store.runs.parent / "images", Run(run).dataset)
+    page.set_viewport_size({"width": 1920, "height": 1080})
+    held: list[Any] = []
+    page.route("**/*.webp", lambda route: held.append(route))  # the pictures are on their way
+    page.goto(f"{place.url}run?id=beside")
+    trained, before = page.locator(".trained"), page.locator(".untrained")
+    expect(trained.get_by_role("img")).to_have_attribute("src", re.compile("trained-fox"))
+    parts = (trained, page.locator(".view"), before, page.locator(".strip"))
+    boxes = [part.bounding_box() for part in parts]
+    for route in held:
+        route.continue_()
+    page.unroute("**/*.webp")
+    page.wait_for_function("[...document.querySelectorAll('.abreast img[src]')].every(image => image.naturalWidth)")
+    assert [part.bounding_box() for part in parts] == boxes, "nothing moves when they arrive"
+    assert [box["x"] for box in boxes[:3]] == sorted(box["x"] for box in boxes[:3])
+    assert len({(round(box["y"]), round(box["width"]), round(box["height"])) for box in boxes[:3]}) == 1
+    expect(before.get_by_role("img", name="a fox, Before training")).to_have_attribute("src", re.compile("000000-00"))
+    expect(page.get_by_role("img", name="a fox, Step 300")).to_be_visible()
+
+    following = page.get_by_role("button", name="Next training picture")
+    following.press("Enter")
+    expect(trained.get_by_role("status")).to_have_text(re.compile("^Training picture: .*house"))
+    prompts = page.get_by_role("listbox", name="Prompts")
+    prompts.press("ArrowDown")
+    expect(page.get_by_role("img", name=re.compile("^Training picture: .*moon"))).to_be_visible()
+    expect(before.get_by_role("img", name="the moon at night, Before training")).to_be_visible()
+    prompts.press("t")
+    expect(page.get_by_role("img", name=re.compile("^Training picture: .*fox"))).to_be_visible()
+    prompts.press("ArrowUp")
+    expect(page.get_by_role("img", name=re.compile("^Training picture: .*house")), "it is remembered").to_be_visible()
+    page.get_by_role("listbox", name="Steps").press("Home")
+    expect(before, "the large picture is the same").to_be_hidden()
+    page.set_viewport_size({"width": 1440, "height": 900})
+    expect(trained).to_be_visible()
+    large, small = (part.bounding_box() for part in (page.locator(".view"), trained))
+    assert small["x"] > large["x"] + large["width"] and small["height"] < large["height"] / 2, "stacked beside it"
+    expect_layout(page)
+
+    shutil.rmtree(Run(run).dataset)
+    page.reload()
+    frame(page, "Step 300").wait_for()
+    expect(before).to_be_visible()
+    expect(trained).to_be_hidden()
+
+
 def test_what_an_early_stop_has_drawn_fills_the_strip_and_its_loss_the_graph(page, place):
     run = write_run(place.store.runs, "early", {"train": {"steps": 100}}, ("a fox", "a boat", "a pear"))
     for folder in ("step-00000050", "step-00000100", "final"):

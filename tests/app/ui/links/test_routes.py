@@ -16,12 +16,14 @@ from app.jobs.permissions import Actor
 from app.jobs.store import TRAIN, NewJob
 from app.studio.runs.chosen import star
 from app.studio.runs.links import RunLinks
+from app.studio.runs.training_pictures import put_nearest
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.runs import run_view
 from app.ui.links.routes import link_routes
 from app.ui.middleware.login import FOR_EVERYBODY
 from app.ui.middleware.routes import SHARED
 from tests.app.ui.ended_runs import PROMPTS, write_run, write_snapshot
+from tests.trainers.data.pictures import scene
 
 
 @pytest.fixture
@@ -51,6 +53,18 @@ def test_a_link_shows_the_run_and_its_pictures(queue: StudioQueue, client: TestC
         str(queue.store.runs) not in answer.text
         and queue.public_name(queue.find("harbour").job.folder) not in answer.text
     )
+
+
+def test_a_link_has_no_training_picture(queue: StudioQueue, client: TestClient) -> None:
+    run = write_run(queue.store.runs, "harbour")
+    (run / "dataset").mkdir()
+    scene(1).save(run / "dataset" / "a-boat.png")
+    view = queue.find("harbour")
+    picture, _ = put_nearest(run, "a boat", 0, queue.public(view))
+    page = client.get(f"/shared/{RunLinks(queue).make(view)}").text
+    sheet = sheet_of(page)
+    assert sheet["trained"] == 0 and picture.name not in page
+    assert client.get(f"/{sheet['folder']}{picture.name}").status_code == 404
 
 
 def test_a_link_tells_nothing_of_the_owner(queue: StudioQueue, client: TestClient) -> None:

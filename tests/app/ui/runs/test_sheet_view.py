@@ -22,6 +22,7 @@ from app.studio.studio_queue import StudioQueue
 from app.ui.runs import sheet_view
 from tests.app.ui.ended_runs import write_snapshot, write_style
 from tests.trainers.data.pictures import scene
+from trainers.config.build import build_config, dump_config
 from trainers.config.migrations import VERSION
 from trainers.runs.events import Recorder
 
@@ -147,6 +148,24 @@ def test_prompts_that_are_never_drawn_are_named_with_where_they_can_be_drawn(que
     for step in (10, 20):
         write_snapshot(run, step)
     assert sheet()["draw"] == "playground?style=run:dusk&compare=step"
+
+
+def test_training_pictures_are_for_people_with_a_login_and_come_one_by_one(queue, view):
+    public, dataset = queue.public(view), view.job.folder / "dataset"
+    assert shown(view, public)["trained"] == 0
+    assert sheet_view.trained(view, "a boat", 0, public)["trained"] == ""
+    (view.job.folder / "config.toml").write_text(
+        dump_config(build_config({"name": "dusk", "data": {"images": "dataset"}}))
+    )
+    dataset.mkdir()
+    for name in ("a-fox", "a-boat"):
+        scene(1).save(dataset / f"{name}.png")
+    assert shown(view, public)["trained"] == 2
+    assert json.loads(sheet_view.read_sheet(view, public, Actor("ben")))["trained"] == 2, "he may clone the run"
+    assert json.loads(sheet_view.read_sheet(view, public, None))["trained"] == 0, "a guest sees none"
+    answer = sheet_view.trained(view, "a boat", 0, public)
+    assert answer["caption"] == "a boat" and "/trained-a-boat-" in answer["trained"]
+    assert sheet_view.trained(view, "a boat", 1, public)["caption"] == "a fox"
 
 
 def test_a_run_of_the_same_name_has_another_public_folder(queue, view):
