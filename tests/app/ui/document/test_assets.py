@@ -100,12 +100,12 @@ def test_scripts_that_are_imported_later_are_a_module(client):
 
 def test_sheets_are_joined_in_order_and_pages_win_over_gradio(client):
     sheet = client.get(f"/{asset('studio.css')}").text
-    document, pages = sheet.split(f"{STRONGER} {{\n")
+    document, pages = sheet.split(f"{STRONGER}{{")
     assert document.index("@font-face") < document.index("--wall") < document.index("scroll-padding")
-    assert pages.index(".skip {") < pages.index(".zone {") < pages.index("#comparison")
+    assert pages.index(".skip{") < pages.index(".zone{") < pages.index("#comparison")
     assert "/*" not in sheet and sheet.count("{") == sheet.count("}") > 500
     bare = client.get(f"/{asset('bare.css')}").text
-    assert bare.startswith(document) and bare.index("min-height: 100vh") < bare.index(STRONGER) < bare.index(".top {")
+    assert bare.startswith(document) and bare.index("min-height: 100vh") < bare.index(STRONGER) < bare.index(".top{")
 
 
 def test_every_sheet_is_used_and_every_font_there():
