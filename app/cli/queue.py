@@ -29,7 +29,7 @@ from app.cli.common.options import (
 )
 from app.cli.trash import tell_replaced, trash_app
 from app.jobs.permissions import MACHINE_OWNER
-from app.units import counted
+from app.units import counted, readable_size
 from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
@@ -330,25 +330,32 @@ def _show(store: Store, as_json: bool) -> None:
     if as_json:
         print_json([_facts(view) for view in views])
     elif views:
-        print_table(("job", "name", "state", "device", ""), [_row(item) for item in fold(store.runs, views)])
+        print_table(("job", "name", "state", "device", "size", ""), [_row(item) for item in fold(store.runs, views)])
     else:
         say(f"the queue in {store.runs} is empty; `velatura queue add` adds a run")
 
 
 def _row(item: View | Folded) -> tuple[object, ...]:
+    from app.studio.runs.disk_use import disk_use
+    from app.studio.runs.notes import read_notes
     from app.studio.sweeps.fold import Folded
     from app.studio.sweeps.sweeps import progress
 
     if isinstance(item, Folded):
         devices = sorted({each.view.job.device for each in item.members if each.view is not None} - {""})
-        return "–", item.sweep.name, "sweep", " ".join(devices) or "–", progress(item.members).line
-    return item.job.id, item.job.name, item.state, item.job.device or "–", item.line
+        size = sum(disk_use(each.view.job.folder) for each in item.members if each.view is not None)
+        return "–", item.sweep.name, "sweep", " ".join(devices) or "–", readable_size(size), progress(item.members).line
+    line = " ".join(filter(None, (item.line, read_notes(item.job.folder).line)))
+    size = disk_use(item.job.folder)
+    return item.job.id, item.job.name, item.state, item.job.device or "–", readable_size(size), line
 
 
 def _facts(view: View) -> dict[str, Any]:
+    from app.studio.runs.disk_use import disk_use
+    from app.studio.runs.notes import read_notes
     from app.studio.sweeps.sweep_file import reference_of
 
-    reference = reference_of(view.job.folder)
+    reference, notes = reference_of(view.job.folder), read_notes(view.job.folder)
     job, summary = view.job, view.summary
     return {
         "job": job.id,
@@ -367,4 +374,7 @@ def _facts(view: View) -> dict[str, Any]:
         "saved": summary.saved,
         "restarts": view.job.restarts,
         "actions": view.actions,
+        "note": notes.note,
+        "tags": notes.tags,
+        "bytes": disk_use(job.folder),
     }

@@ -72,3 +72,9 @@ def _shortened(name: str) -> str:
     while end and end < len(name) and unicodedata.category(name[end])[0] == "M":
         end -= 1
     return name[:end].rstrip(PUNCTUATION)
+
+
+def plain(words: str, longest: int = 80) -> str:
+    """Untrusted text on one line, without invisible characters, truncated."""
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in words[: 4 * longest]).split())
+    return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"

@@ -16,6 +16,7 @@ from app.studio.generation.generations import Generations
 from app.studio.paths import Paths
 from app.studio.preferences import PreferenceFiles
 from app.studio.programs.find import Nearby
+from app.studio.runs.choice_files import lock_of
 from app.studio.runs.estimate_jobs import EstimateJobs
 from app.studio.runs.estimates import Measured
 from app.studio.settings.own_presets import OwnPresets
@@ -59,6 +60,7 @@ def open_services(paths: Paths, uploads: Path, shared: bool = False) -> Services
     trash = Trash(queue.store).folder
     changes.follow(lambda: file_stamps(imported_files(paths.styles)))  # people also copy files there by hand
     changes.follow(lambda: file_stamps([trash]))
+    changes.follow(lambda: file_stamps([lock_of(paths.runs)]))
     changes.follow(downloads.stamp)
     changes.follow(estimate_jobs.stamp)
     return Services(

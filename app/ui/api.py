@@ -24,6 +24,8 @@ from app.studio.dataset.draft_owners import of_programs, program_name, size_of
 from app.studio.dataset.drafts import Draft
 from app.studio.dataset.uploads import sender_folder, take_in
 from app.studio.runs import samples
+from app.studio.runs.disk_use import disk_use
+from app.studio.runs.notes import read_notes
 from app.studio.runs.start import start_run, with_orders
 from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
@@ -187,7 +189,7 @@ class Api:
         summary = view.summary
         columns = samples.find_samples(view.job.folder)
         public = self.services.queue.public(view)
-        style = self.services.library.of_run(run)
+        style, notes = self.services.library.of_run(run), read_notes(view.job.folder)
         return _state(run, view) | {
             "step": summary.step,
             "steps": summary.steps,
@@ -198,6 +200,9 @@ class Api:
             "samples": [address(sample, public, False) for sample in columns[-1]] if columns else [],
             "style": style.id if style is not None else "",
             "message": view.line,
+            "note": notes.note,
+            "tags": list(notes.tags),
+            "bytes": disk_use(view.job.folder),
         }
 
     @kindly
@@ -259,7 +264,7 @@ class Api:
     def styles(self, search: str = "", page: int = 1) -> Answer:
         """The styles, newest first, fifty per page."""
         needle = text_of(search, "search", NAME_LETTERS).casefold()
-        entries = [item for item in self.services.library.entries() if needle in f"{item.name} {item.words}".casefold()]
+        entries = [item for item in self.services.library.entries() if needle in _words_of(item)]
         pages = max(1, -(-len(entries) // A_PAGE))
         first = (min(max(1, whole_of(page, "page")), pages) - 1) * A_PAGE
         return {"styles": [in_plain(item) for item in entries[first : first + A_PAGE]], "pages": pages}
@@ -386,6 +391,10 @@ def _check_there(draft: Draft, identifiers: Iterable[str]) -> None:
     missing = sorted(set(identifiers) - {picture.id for picture in draft.pictures})
     if missing:
         raise RefusalError("no_image", "There is no picture {picture} in this draft.", picture=missing[0])
+
+
+def _words_of(item: StyleEntry) -> str:
+    return f"{item.name} {item.words} {item.about.line}".casefold()
 
 
 def _state(run: str, view: View) -> Answer:

@@ -198,6 +198,8 @@ def in_plain(item: StyleEntry) -> Answer:
         "bytes": item.size,
         "made": item.made,
         "run": item.run,
+        "note": item.about.note,
+        "tags": list(item.about.tags),
     }
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from app.studio.paths import Paths
 from trainers.atomic_files import plain_disk_errors, whole_file
 from trainers.regular_files import read_inside
 
@@ -25,14 +24,18 @@ def read_table(run: Path, name: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def lock_of(runs: Path) -> Path:
+    """The lock of the writers, whose time is that of the last change."""
+    return Paths(runs).root / "choices.lock"
+
+
 @contextmanager
-def changing(run: Path, name: str) -> Iterator[None]:
-    """Keep others from changing a file between reading and writing it. VelaturaError if the disk refuses."""
-    with plain_disk_errors(run / name):
-        if not run.is_dir():  # the lock would make it again
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(run))
-        with FileLock(run / f".{name}.lock", is_singleton=True):
-            yield
+def changing(run: Path) -> Iterator[None]:
+    """Keep others from changing a run's files between reading and writing them. VelaturaError if the disk refuses."""
+    lock = lock_of(run.parent)
+    with plain_disk_errors(run), FileLock(lock, is_singleton=True):
+        yield
+        lock.touch()
 
 
 def write_table(run: Path, name: str, table: Mapping[str, Any]) -> None:

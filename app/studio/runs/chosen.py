@@ -48,7 +48,7 @@ def starred_step(run: Path) -> int | None:
 
 def star(run: Path, step: int | None) -> None:
     """Star a step, or none; candidates stay. VelaturaError if the step has no snapshot."""
-    with changing(run, CHOSEN):
+    with changing(run):
         _write(run, step, read_choice(run).candidates)
 
 
@@ -57,7 +57,7 @@ def set_candidate(run: Path, step: int, wanted: bool) -> None:
 
     VelaturaError if the step has no snapshot, or if there are too many.
     """
-    with changing(run, CHOSEN):
+    with changing(run):
         choice = read_choice(run)
         others = {*choice.candidates, step} if wanted else set(choice.candidates) - {step}
         if len(others - {choice.step}) > MOST_CANDIDATES:

@@ -11,8 +11,9 @@ from typing import Any
 
 from app.jobs.view import View
 from app.studio.downloads.downloads import OFFERS
-from app.studio.names import safe_name
+from app.studio.names import plain, safe_name
 from app.studio.runs.chosen import is_snapshot
+from app.studio.runs.notes import NO_NOTES, Notes
 from app.studio.settings.differences import setting
 from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
@@ -28,7 +29,7 @@ from trainers.runs.run import Run
 
 SAMPLED = 2**16
 """Bytes read at each of several places of a file to identify it."""
-LONGEST_WORDS, LONGEST_NOTE, MOST_TAGS = 80, 400, 5
+LONGEST_NOTE, MOST_TAGS = 400, 5
 NO_NAME = "style"
 """Name of styles with an unusable file name."""
 NOTE_KEYS = (
@@ -86,6 +87,8 @@ class StyleEntry:
     """Programs with a LoRA folder that read the whole file; None for untested layer names."""
     partly: tuple[str, ...] = ()
     """Programs that read only part of it."""
+    about: Notes = NO_NOTES
+    """What people wrote about its run."""
 
 
 def read_entry(path: Path, view: View | None, mode: int) -> StyleEntry | Message:
@@ -169,12 +172,6 @@ def check_numbers(path: Path) -> None:
     for stem, tensors in style.layers.items():
         if not needs_base(tensors):
             style.update(stem)
-
-
-def plain(words: str, longest: int = LONGEST_WORDS) -> str:
-    """Untrusted text on one line, without invisible characters, truncated."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in words[: 4 * longest]).split())
-    return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"
 
 
 def _plain_names(message: str) -> str:

@@ -23,13 +23,14 @@ from app.jobs.trash.trash import CONTENT, STYLE, Trash, TrashItem, new_item
 from app.jobs.view import View
 from app.state_file import StateFile
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, forget
-from app.studio.names import safe_name
+from app.studio.names import plain, safe_name
 from app.studio.programs.install import Form, choose_form
 from app.studio.programs.targets import DIFFUSERS_TARGET, TITLES, Target
 from app.studio.public_files import link_or_copy, offer_version, put_packed
 from app.studio.runs.chosen import chosen_style, is_snapshot
+from app.studio.runs.notes import read_notes
 from app.studio.studio_queue import StudioQueue
-from app.studio.styles.entry import NO_NAME, StyleEntry, check_numbers, plain, read_entry, read_found, unreadable
+from app.studio.styles.entry import NO_NAME, StyleEntry, check_numbers, read_entry, read_found, unreadable
 from trainers.atomic_files import plain_disk_errors, whole_file
 from trainers.config.techniques import TEXTUAL_INVERSION
 from trainers.errors import VelaturaError
@@ -297,8 +298,10 @@ class StyleLibrary:
 
     def _trained(self, path: Path, view: View) -> StyleEntry | None:
         item = self._known(path, view)
-        alias = renamed_style(view.job.folder)
-        return replace(item, name=alias) if item is not None and alias else item
+        alias, about = renamed_style(view.job.folder), read_notes(view.job.folder)
+        return (
+            replace(item, name=alias or item.name, about=about) if item is not None and (alias or about.line) else item
+        )
 
     def _found(self, path: Path, owners: Mapping[str, str]) -> StyleEntry | None:
         item = self._known(path, None)

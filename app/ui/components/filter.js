@@ -7,7 +7,8 @@ const send = page => {
   clearTimeout(timer);
   props.value = JSON.stringify({
     search: element.querySelector('input').value,
-    show: element.querySelector('select')?.value || 'all',
+    show: element.querySelector('select[id$=-show]')?.value || 'all',
+    sort: element.querySelector('select[id$=-sort]').value,
     page,
   });
   document.dispatchEvent(new Event('velatura:look'));

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
 from app.ui.components.events import MOST_WHOLE, PageEvent
 
+Item = TypeVar("Item")
+
 
 class ListChoice(PageEvent):
-    """The search, filter and page of a list, sent with each request for it."""
+    """The search, filter, order and page of a list, sent with each request for it."""
 
     search: str = Field("", max_length=80)
     show: Literal["all", "running", "waiting", "ended", "mine"] = "all"
+    sort: Literal["newest", "name", "size"] = "newest"
     page: int = Field(1, ge=1, le=MOST_WHOLE)
 
     @classmethod
@@ -28,6 +32,14 @@ class ListChoice(PageEvent):
     def finds(self, text: str) -> bool:
         """Whether a text contains the search."""
         return self.search.strip().casefold() in text.casefold()
+
+    def ordered(self, items: Iterable[Item], name: Callable[[Item], str], size: Callable[[Item], int]) -> list[Item]:
+        """The items, which come with the newest first, in the chosen order."""
+        if self.sort == "newest":
+            return list(items)
+        return sorted(
+            items, key=(lambda item: name(item).casefold()) if self.sort == "name" else lambda item: -size(item)
+        )
 
 
 @dataclass(frozen=True)

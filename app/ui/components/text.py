@@ -92,7 +92,7 @@ WATCH_IT = _("Watch it")
 QUEUE_PROBLEM = _("The queue cannot be read")
 
 # Lists in pages
-SEARCH, OLDER, NEWER, PAGE_OF = _("Search"), _("Older"), _("Newer"), _("{page} of {last}")
+SEARCH, NEXT, PREVIOUS, PAGE_OF = _("Search"), _("Next page"), _("Previous page"), _("{page} of {last}")
 TRASH_HOLDS = _("Trash · {} · {}")
 
 # The files of a style
@@ -193,3 +193,4 @@ PRESET_NAMES = {
     "low-memory": _("Low memory"),
 }
 """The presets of the pages."""
+SORT, ORDERS = _("Sort by"), {"newest": _("Newest"), "name": _("Name"), "size": _("Size on disk")}

@@ -72,6 +72,15 @@ class CandidateSet(PageEvent):
     wanted: bool
 
 
+class RunNoted(PageEvent):
+    """The note or the tags of a run were typed."""
+
+    field: Literal["note", "tags"]
+    text: Typed
+    count: Whole
+    """Its number, which the answer returns once the text is stored."""
+
+
 class CurveWanted(PageEvent):
     """Another run's numbers are to be drawn over a run's; without a run, the names of runs that have some.
 
@@ -87,5 +96,6 @@ FILES = {"fetched": FileWanted}
 FOLDS = {"fold_opened": FoldOpened}
 SHEET: dict[str, type[PageEvent]] = {"picture_wanted": PictureWanted, "training_wanted": TrainingWanted}
 STARS: dict[str, type[PageEvent]] = {"starred": StepStarred, "candidate_set": CandidateSet}
+NOTED = {"noted": RunNoted}
 CURVES = {"curve_wanted": CurveWanted}
 STYLE_FILES = {"fetched": StyleFileWanted}

@@ -18,6 +18,8 @@ from app.jobs.store import ESTIMATE
 from app.jobs.view import View
 from app.language import translate
 from app.studio.runs import chosen, samples
+from app.studio.runs.disk_use import disk_use
+from app.studio.runs.notes import read_notes
 from app.studio.runs.start_times import StartTimes
 from app.studio.services import Services
 from app.studio.studio_queue import QueueSnapshot, StudioQueue, share
@@ -39,6 +41,7 @@ from app.ui.runs import text as words
 from app.ui.runs.actions import ASKED, REPAIR, find_controls, perform
 from app.ui.runs.compare_view import FEWEST, MOST
 from app.ui.runs.events import ACTIONS, RunAction
+from app.units import readable_size
 from trainers.errors import VelaturaError
 from trainers.messages import joined
 
@@ -110,6 +113,9 @@ class RunRow:
     movable: bool
     """Whether the viewer may move it in the line."""
     controls: tuple[Control, ...]
+    size: str
+    """Its size on disk."""
+    notes: str
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,8 @@ class SweepRow:
     """The progress of its runs."""
     done: float
     """Progress, 0 to 1."""
+    size: str
+    """The size on disk of its runs."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +151,7 @@ class SmallJob:
 def listing(queue: StudioQueue, found: QueueSnapshot, choice: ListChoice, actor: Actor) -> Markup:
     """The list: problems of the queue, a page of runs, other jobs, and a cluster's machines."""
     fitting = [view for view in found.runs if _fits(view, choice, actor)]
-    items = fold(queue.store.runs, fitting, found.runs)
+    items = choice.ordered(fold(queue.store.runs, fitting, found.runs), _name, _size)
     page = min(choice.page, max(1, -(-len(items) // A_PAGE)))
     problem, repair = _problem(found.problem, actor)
     starts = StartTimes(queue.paths, lambda: found.views)
@@ -152,7 +160,7 @@ def listing(queue: StudioQueue, found: QueueSnapshot, choice: ListChoice, actor:
         problem=problem,
         repair=repair,
         any=bool(found.runs),
-        rows=[_any_row(queue, item, actor, starts) for item in items[(page - 1) * A_PAGE : page * A_PAGE]],
+        rows=[_any_row(queue, item, actor, starts, choice) for item in items[(page - 1) * A_PAGE : page * A_PAGE]],
         pages=pages(page, len(items), A_PAGE),
         small_jobs=[small_job(view, actor) for view in found.small],
         trash_link=trash_link(queue, actor),
@@ -161,8 +169,21 @@ def listing(queue: StudioQueue, found: QueueSnapshot, choice: ListChoice, actor:
     )
 
 
-def _any_row(queue: StudioQueue, item: View | Folded, actor: Actor, starts: StartTimes) -> RunRow | SweepRow:
-    return _sweep_row(queue, item) if isinstance(item, Folded) else _row(queue, item, actor, starts)
+def _name(item: View | Folded) -> str:
+    return item.sweep.name if isinstance(item, Folded) else item.job.name
+
+
+def _size(item: View | Folded) -> int:
+    """Bytes on disk; a sweep has those of its runs."""
+    if not isinstance(item, Folded):
+        return disk_use(item.job.folder)
+    return sum(disk_use(member.view.job.folder) for member in item.members if member.view is not None)
+
+
+def _any_row(
+    queue: StudioQueue, item: View | Folded, actor: Actor, starts: StartTimes, choice: ListChoice
+) -> RunRow | SweepRow:
+    return _sweep_row(queue, item) if isinstance(item, Folded) else _row(queue, item, actor, starts, choice)
 
 
 def _sweep_row(queue: StudioQueue, item: Folded) -> SweepRow:
@@ -176,10 +197,11 @@ def _sweep_row(queue: StudioQueue, item: Folded) -> SweepRow:
         run_words.sweep_kind(item.sweep.axes),
         progress(item.members).line,
         sum(map(share, views)) / len(views),
+        readable_size(_size(item)),
     )
 
 
-def _row(queue: StudioQueue, view: View, actor: Actor, starts: StartTimes) -> RunRow:
+def _row(queue: StudioQueue, view: View, actor: Actor, starts: StartTimes, choice: ListChoice) -> RunRow:
     sample = next(iter(chosen.chosen_samples(view)), None)
     return RunRow(
         view.job.name,
@@ -189,8 +211,10 @@ def _row(queue: StudioQueue, view: View, actor: Actor, starts: StartTimes) -> Ru
         share(view),
         view.state,
         view.state in ENDED,
-        "move" in actor.permitted(view.job.owner, view.actions),
+        choice.sort == "newest" and "move" in actor.permitted(view.job.owner, view.actions),
         tuple(find_controls(view, actor)),
+        readable_size(_size(view)),
+        read_notes(view.job.folder).line,
     )
 
 
@@ -233,4 +257,7 @@ def _fits(view: View, choice: ListChoice, actor: Actor) -> bool:
     groups["running"] = not groups["waiting"] and not groups["ended"]
     if not groups.get(choice.show, True):
         return False
-    return not choice.search.strip() or choice.finds(f"{view.job.name} {translate(run_view.kind(view, actor))}")
+    if not choice.search.strip():
+        return True
+    kind = translate(run_view.kind(view, actor))
+    return choice.finds(f"{view.job.name} {kind} {read_notes(view.job.folder).line}")

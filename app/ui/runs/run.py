@@ -17,6 +17,7 @@ from app.studio.programs.find import kind_called
 from app.studio.programs.targets import TITLES, Target
 from app.studio.public_files import offer_file, offer_numbers
 from app.studio.runs import chosen, samples
+from app.studio.runs.notes import LONGEST_NOTE, read_notes, write_notes
 from app.studio.runs.start_times import StartTimes
 from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
@@ -42,6 +43,7 @@ from app.ui.runs.events import (
     CURVES,
     FILES,
     FOLDS,
+    NOTED,
     SHEET,
     STARS,
     CandidateSet,
@@ -50,6 +52,7 @@ from app.ui.runs.events import (
     FoldOpened,
     PictureWanted,
     RunAction,
+    RunNoted,
     StepStarred,
     TrainingWanted,
 )
@@ -74,6 +77,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     wire(page.folds, FOLDS, page, [page.name], [page.folds], **EACH)
     wire(page.sheet, SHEET, page, [page.name], [page.sheet], **EACH)
     wire(page.sheet, STARS, page, [page.name, page.drawn], page.everything, **EACH)
+    wire(page.note, NOTED, page, [page.name, page.drawn], page.everything, **EACH)
     wire(page.graph, CURVES, page, [page.name], [page.graph], **EACH)
     for part in (page.acts, page.graph):
         wire(part, FILES, page, [page.name], [page.files, page.notice], **EACH)
@@ -100,6 +104,10 @@ class RunPage:
             words=sheet_view.sheet_words(),
             star=str(ICONS["star"]),
         )
+        self.note = merged_part(
+            *("components/unsent.js", "components/fields.js", "components/in_turn.js", "runs/note.js"),
+            elem_id="run-note",
+        )
         self.graph = scripted_part(
             "",
             ("components/stale_guard.js", "components/fetch.js", "runs/axis.js", "runs/scale.js", "runs/graph.js"),
@@ -114,21 +122,21 @@ class RunPage:
         self.name = gr.Textbox("", visible=False)
         self.drawn = gr.Textbox("", visible=False)
         """The version of the run's numbers that the page has."""
-        parts = {"head": self.head, "acts": self.acts, "sheet": self.sheet, "graph": self.graph, "ranks": self.ranks}
-        self.live = LiveParts(parts)
+        parts = {"head": self.head, "acts": self.acts, "sheet": self.sheet, "note": self.note}
+        self.live = LiveParts(parts | {"graph": self.graph, "ranks": self.ranks})
         self.everything = [self.notice, self.drawn, *self.live.outputs]
 
     def open(self, request: gr.Request) -> str:
         """The run in the address."""
         return str(request.query_params.get("id", ""))[:200]
 
-    def refresh(self, name: str, drawn: str, seen: str, request: gr.Request) -> Shown:
-        """The parts that have changed since the page's last refresh."""
+    def refresh(self, name: str, drawn: str, seen: str, request: gr.Request, noted: int = 0) -> Shown:
+        """The parts that have changed since the page's last refresh; `noted` is the number of a stored note."""
         began = now_us()
         view = self.queue.run(name)
         if view is None:
             return self.live.answer(seen, _nothing(), began, LATER)
-        values, now = self._values(view, drawn, actor_of(request))
+        values, now = self._values(view, drawn, actor_of(request), noted)
         shown = self.live.answer(seen, values, began, _pace(view.state))
         return shown | {self.drawn: now} if self.graph in shown else shown
 
@@ -152,6 +160,14 @@ class RunPage:
             chosen.set_candidate(view.job.folder, event.step, event.wanted)
 
         return self._change(set_candidate, request, name, drawn)
+
+    def on_noted(self, event: RunNoted, request: gr.Request, name: str, drawn: str) -> Shown:
+        """Store the note or the tags of the run; the page sends them again if that fails."""
+
+        def write(view: View) -> None:
+            write_notes(view.job.folder, **{event.field: event.text})
+
+        return self._change(write, request, name, drawn, event.count)
 
     def on_fold_opened(self, event: FoldOpened, request: gr.Request, name: str) -> Any:
         """The content of an opened fold: the end of the log, the settings, or the process's output."""
@@ -202,16 +218,18 @@ class RunPage:
         return {self.files: {"address": file_address(place), "name": place.name, "nonce": place.parent.name}}
 
     # ---------------------------------------------------------------- within
-    def _change(self, change: Callable[[View], None], request: gr.Request, name: str, drawn: str) -> Shown:
-        """Change files of the run for its owner and show the result."""
+    def _change(
+        self, change: Callable[[View], None], request: gr.Request, name: str, drawn: str, count: int = 0
+    ) -> Shown:
+        """Change files of the run for its owner and show the result, with the `count` of a stored text."""
         notice: str = ""
         try:
             view = self.queue.find(name)
             actor_of(request).check(view.job.name, view.job.owner)
             change(view)
         except (OSError, VelaturaError) as error:
-            notice = in_a_banner(error)
-        return {self.notice: notice} | self.refresh(name, drawn, NOTHING_SEEN, request)
+            notice, count = in_a_banner(error), 0
+        return {self.notice: notice} | self.refresh(name, drawn, NOTHING_SEEN, request, count)
 
     def _file(self, view: View, what: str, target: Target) -> Path:
         public = self.queue.public(view)
@@ -259,7 +277,7 @@ class RunPage:
         """The programs that read the run's style; "" if only Velatura does."""
         return who_reads(entry) if entry is not None and (entry.starter or entry.only_here) else ""
 
-    def _values(self, view: View, drawn: str, actor: Actor) -> tuple[dict[str, str | DeferredPart], str]:
+    def _values(self, view: View, drawn: str, actor: Actor, noted: int) -> tuple[dict[str, str | DeferredPart], str]:
         """The parts of the page, and the version of the run's numbers in them."""
         public, folder = self.queue.public(view), view.job.folder
         choice = chosen.read_choice(folder)
@@ -276,6 +294,14 @@ class RunPage:
             "head": render("runs/head.html", head=read_head(view, actor, starts.seconds_until(view))),
             "acts": render("runs/acts.html", acts=acts, readers=self._readers(entry)),
             "sheet": sheet_view.read_sheet(view, public, actor, identifier, choice=choice),
+            "note": render(
+                "runs/note.html",
+                about=view.job.name,
+                notes=read_notes(folder),
+                longest=LONGEST_NOTE,
+                may=actor.may_change(view.job.owner),
+                ack=noted,
+            ),
             "graph": graph,
             "ranks": render("runs/ranks.html", ranks=ranks) if ranks else "",
         }
@@ -290,4 +316,4 @@ def _pace(state: State) -> int:
 def _nothing() -> dict[str, str]:
     title, lead = words.NO_SUCH_RUN
     head = macro("empty_page", title, lead, shared.TO_THE_RUNS, "runs")
-    return {"head": head, "acts": "", "sheet": "", "graph": "", "ranks": ""}
+    return {"head": head, "acts": "", "sheet": "", "note": "", "graph": "", "ranks": ""}

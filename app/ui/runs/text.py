@@ -94,6 +94,7 @@ SHEET_KEYS = _(
 )
 GUEST_KEYS = _("Left and right arrow: step. Up and down arrow: prompt. Enter: enlarge.")
 BEFORE, START, AT_THE_STEP, STARRED_STEP = _("Before training"), _("Before"), _("Step {step}"), _("{step}, starred")
+NOTE, TAGS = _("Note"), _("Tags, separated by commas")
 CANDIDATE, CANDIDATE_STEP, COMPARE_CHOSEN = _("Candidate"), _("{step}, candidate"), _("Compare the candidates")
 CANDIDATE_HINT = _("Up to two more steps that you cannot decide between")
 PICTURE_OF = _("{prompt}, {step}")

@@ -72,7 +72,7 @@ class StylesPage:
             )
         self.notice = merged_part("components/clicks.js", elem_id="styles-notice")
         self.filter = scripted_part(
-            "{}", "components/filter.js", AtRequest(macro, "search_field", "styles-search"), elem_id="styles-filter"
+            "{}", "components/filter.js", AtRequest(render, "styles/filter.html"), elem_id="styles-filter"
         )
         self.list = merged_part("components/menus.js", elem_id="styles")
         self.files = scripted_part({}, "components/save.js", "<div></div>")
@@ -165,6 +165,7 @@ class StylesPage:
         if not found:
             return render("styles/empty.html", first=busy[0].job.name if busy else "", **below)
         fitting = [item for item in found if choice.finds(_said_of(item))]
+        fitting = choice.ordered(fitting, lambda item: item.name, lambda item: item.size)
         page = min(choice.page, max(1, -(-len(fitting) // A_PAGE)))
         shown = fitting[(page - 1) * A_PAGE : page * A_PAGE]
         programs = self.services.programs
@@ -174,7 +175,7 @@ class StylesPage:
 
 
 def _said_of(item: StyleEntry) -> str:
-    return " ".join((item.name, *item.words, translate(words.method(item.method)), item.base))
+    return " ".join((item.name, *item.words, translate(words.method(item.method)), item.base, item.about.line))
 
 
 def _welcome(taken: list[StyleEntry]) -> Markup:

@@ -37,6 +37,8 @@ class Card:
     """Its trigger words."""
     notes: tuple[tuple[str, str], ...]
     """Labelled notes in the metadata of an imported file."""
+    written: str
+    """What people wrote about its run."""
     offers: tuple[DownloadOffer, ...]
     copy: str
     """The text to copy into a prompt; "" if the style needs none."""
@@ -70,6 +72,7 @@ def read_card(
         tuple(filter(None, facts)),
         tuple(item.words),
         tuple((words.NOTES[key], note) for key, note in item.notes),
+        item.about.line,
         (*find_offers(library, item), *(find_installs(item, places) if places is not None else ())),
         _prompt(item),
         item.run,

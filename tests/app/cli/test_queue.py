@@ -15,6 +15,7 @@ import pytest
 from app.cli.accounts.people import people_of
 from app.jobs.store import NewJob, Store
 from app.studio.paths import Paths
+from app.studio.runs.notes import write_notes
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from tests.app.command import Outcome, begun, call, commands
@@ -84,7 +85,14 @@ def test_jobs_are_added_listed_ordered_and_taken_out(place):
     assert names("queue", "move", "dawn", "up") == ["noon", "dawn", "dusk"]
     assert names("queue", "move", place / "outputs" / "dusk", "first") == ["dusk", "noon", "dawn"]
     shown = words(call("queue").out)
-    assert "1 dusk queued – 1st in line. 3 noon queued – 2nd in line. 2 dawn queued – 3rd in line." in shown
+    lines = (
+        r"1 dusk queued – [\d.]+ kB 1st in line. 3 noon queued – [\d.]+ kB 2nd in line. 2 dawn queued – [\d.]+ kB 3rd"
+    )
+    assert re.search(lines, shown)
+    write_notes(place / "outputs" / "dawn", "too strong", "blue")
+    assert "3rd in line. too strong #blue" in words(call("queue").out)
+    row = facts("queue")[2]
+    assert (row["note"], row["tags"]) == ("too strong", ["blue"]) and row["bytes"] > 1000
     assert facts("queue", "stop", "noon")["state"] == "cancelled"  # it had not begun
     assert call("queue", "cancel", "2").err == "dawn is job 2: cancelled\n"
     assert "removed 2 jobs from the queue" in call("queue", "clear").err

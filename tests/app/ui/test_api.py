@@ -24,6 +24,7 @@ from app.studio.accounts.people import key_of_program
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.paths import Paths
+from app.studio.runs.notes import write_notes
 from app.studio.services import open_services
 from app.ui.api import Api
 from app.ui.api_sweeps import SweepApi
@@ -112,8 +113,14 @@ def test_a_style_is_listed_fetched_in_its_forms_and_drawn_with(client: Any, plac
     assert (now["state"], now["step"], now["steps"]) == ("finished", 2, 2) and 0 < now["loss"] < 3
     assert len(now["samples"]) == 1 and now["samples"][0].startswith("gradio_api/file=")
 
+    assert now["bytes"] > sum(path.stat().st_size for path in (place.out / run).rglob("*.safetensors")) // 2
+
     (style,) = client.predict("dusk", api_name="/styles")["styles"]
     assert (style["id"], style["method"], style["words"], style["run"]) == (now["style"], "lora", ["dusk"], run)
+    write_notes(place.out / run, "too strong", "blue")
+    (style,) = client.predict("#BLUE", api_name="/styles")["styles"]
+    told = client.predict(run, api_name="/status")
+    assert (style["note"], style["tags"]) == (told["note"], told["tags"]) == ("too strong", ["blue"])
     for form, suffix in (("safetensors", ".safetensors"), ("diffusers", ".safetensors"), ("toml", ".toml")):
         file = Path(client.predict(style["id"], form, api_name="/download"))
         assert file.suffix == suffix and file.stat().st_size > 300 and file.stem.startswith(run)

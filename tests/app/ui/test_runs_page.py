@@ -21,6 +21,7 @@ from app.jobs.store import Job, Store
 from app.jobs.views import Watcher
 from app.studio.paths import Paths
 from app.studio.runs.chosen import Choice, read_choice
+from app.studio.runs.notes import Notes, read_notes
 from app.studio.studio_queue import StudioQueue
 from tests.app.ui.ended_runs import write_run, write_snapshot
 from tests.app.ui.server import MEASURED, SLOWER_STEPS, Process
@@ -185,6 +186,39 @@ def test_a_beginner_comes_from_an_empty_list_to_a_downloaded_style(page, place, 
     saved.value.save_as(tmp_path / "samples.zip")
     with zipfile.ZipFile(tmp_path / "samples.zip") as packed:
         assert {"harbour blue/before/01.png", "harbour blue/before/02.png"} <= set(packed.namelist())
+
+
+def test_notes_are_kept_through_a_reload_seen_in_other_tabs_and_searched(page, place):
+    run = write_run(place.store.runs, "noted")
+    write_run(place.store.runs, "a sketch")
+    note, tags = page.get_by_role("textbox", name="Note"), page.get_by_label("Tags, separated by commas")
+    page.goto(f"{place.url}run?id=noted")
+    with page.context.new_page() as other:
+        other.goto(f"{place.url}run?id=noted")
+        note.fill("too strong")
+        expect(other.get_by_role("textbox", name="Note")).to_have_value("too strong")
+        other.get_by_label("Tags, separated by commas").fill("blue, ink")
+        note.fill("too strong from step 150 on")
+        note.press("Enter")
+        wait_until(
+            lambda: read_notes(run) == Notes("too strong from step 150 on", ("blue", "ink")), "both fields are kept"
+        )
+        expect(tags).to_have_value("blue, ink")
+    tags.fill("#blue, ink, to compare")
+    page.reload()  # at once: what was typed has not been sent
+    expect(tags).to_have_value("blue, ink, to compare")
+    wait_until(lambda: read_notes(run).tags == ("blue", "ink", "to compare"), "it is sent after the reload")
+    expect_layout(page)
+    line = "too strong from step 150 on #blue #ink #to compare"
+    for path in ("runs", "styles"):
+        page.goto(f"{place.url}{path}")
+        expect(page.get_by_role("listitem").filter(has_text="noted")).to_contain_text(line)
+        page.get_by_label("Sort by").select_option("Name")
+        expect(page.locator("#runs > div li, .shelf > li").first).to_contain_text("a sketch")
+        page.get_by_label("Search").fill("#ink")
+        expect(page.get_by_role("listitem").filter(has_text="a sketch")).to_have_count(0)
+        expect(page.get_by_role("listitem").filter(has_text="noted")).to_be_visible()
+        expect_layout(page)
 
 
 def test_a_step_without_pictures_has_a_place_and_takes_none_from_others(page, place):

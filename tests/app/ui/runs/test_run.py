@@ -16,12 +16,13 @@ from app.jobs.store import TRAIN, NewJob
 from app.jobs.view import View
 from app.studio.programs.targets import Target
 from app.studio.runs import chosen, failures
+from app.studio.runs.notes import NOTES, Notes, read_notes
 from app.studio.services import open_services
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.controls import Control, Fetch
 from app.ui.components.events import actor_of
 from app.ui.runs.actions import find_controls
-from app.ui.runs.events import FileWanted, FoldOpened, RunAction, StepStarred
+from app.ui.runs.events import FileWanted, FoldOpened, RunAction, RunNoted, StepStarred
 from app.ui.runs.head_view import Acts, read_acts, read_head
 from app.ui.runs.run import RunPage
 from tests.app.ui.ended_runs import write_run, write_snapshot
@@ -181,6 +182,27 @@ def test_a_step_is_starred_by_its_owner_only_and_the_finished_style_needs_no_sta
     assert "was not kept" in star(100) and chosen.starred_step(run) == 150
     assert star(300) == "" and chosen.starred_step(run) is None, "it is what the run gives anyway"
     assert star(150, "ann") == star(None, "ann") == "" and chosen.starred_step(run) is None
+
+
+def test_notes_are_written_by_the_owner_only_and_acknowledged_once_they_are_stored(queue):
+    in_state(queue, State.FINISHED)
+    run, page = queue.store.runs / "a", page_of(queue)
+
+    def write(field: str, text: str, who: str) -> tuple[str, str]:
+        request = SimpleNamespace(username=who, cookies={}, session_hash="")
+        shown = page.on_noted(RunNoted(field=field, text=text, count=7), request, "a", "")
+        return str(shown[page.notice]), str(shown[page.note])
+
+    notice, fields = write("note", "too strong", "ann")
+    assert notice == "" and 'data-ack="7"' in fields and 'value="too strong"' in fields
+    write("tags", "blue, ink", "ann")
+    notice, text = write("note", "mine", "ben")
+    assert "belongs to ann" in notice and "<input" not in text and "too strong #blue #ink" in text
+    assert read_notes(run) == Notes("too strong", ("blue", "ink"))
+    (run / NOTES).unlink()
+    (run / NOTES).mkdir()
+    notice, fields = write("note", "kept in the browser", "ann")
+    assert "problem" in notice and 'data-ack="0"' in fields
 
 
 def test_details_of_a_run_that_has_ended_promise_nothing_more(queue):
