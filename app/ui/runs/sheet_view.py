@@ -32,6 +32,7 @@ from app.ui.gradio_internals import file_address
 from app.ui.runs import text as words
 from app.ui.runs.graph_view import planned_steps, planned_total
 from trainers.errors import VelaturaError
+from trainers.planning.findings import native_size
 from trainers.runs.run import Run
 
 SCRIPTS = (
@@ -98,7 +99,7 @@ def read_sheet(
     exported = chosen.final_step(view)
     gives = starred if starred is not None else exported if final else max(kept, default=None)
     rows = max([row for step in steps for row in step.samples], default=-1) + 1
-    width, height = _size(steps)
+    width, height = _size(steps) or _planned_size(run)
     return json.dumps(
         {
             "name": view.job.name,
@@ -160,11 +161,11 @@ def _cell(step: SampledStep, rows: int, public: Path, kept: bool) -> dict[str, A
     }
 
 
-def _size(steps: Sequence[SampledStep]) -> tuple[int, int]:
-    """Width and height of the pictures, for which the page leaves room."""
+def _size(steps: Sequence[SampledStep]) -> tuple[int, int] | None:
+    """Width and height of the pictures, for which the page leaves room; None before the first one."""
     first = next((sample for step in steps for sample in step.samples.values()), None)
     if first is None:
-        return UNKNOWN
+        return None
     try:
         seen = first.path.stat()
     except OSError:
@@ -180,6 +181,16 @@ def _size_of(path: Path, stamp: int) -> tuple[int, int]:
             return picture.size
     except (OSError, ValueError, Image.DecompressionBombError):
         return UNKNOWN
+
+
+def _planned_size(run: Run) -> tuple[int, int]:
+    """The size in which a run will draw."""
+    try:
+        config = run.config()
+    except VelaturaError:
+        return UNKNOWN
+    side = config.sample.size or config.data.resolution or (native_size(config.base.model) or UNKNOWN)[0]
+    return side, side
 
 
 def _planned(run: Run, total: int, drawn: Sequence[int], kept: Iterable[int], going: bool) -> list[int]:

@@ -109,6 +109,14 @@ def test_what_is_still_to_come_has_its_place_and_a_picture_that_is_missing_is_no
     assert sheet_view.read_sheet(replace(training, state=State.FINISHED), queue.public(view), MACHINE_OWNER) == ""
 
 
+def test_before_the_first_picture_the_page_knows_its_size(queue, view):
+    shutil.rmtree(view.job.folder / "samples")
+    for size, width in ((0, 128), (64, 64)):  # by default that of the base
+        config = build_config({"name": "dusk", "data": {"images": "dataset"}, "sample": {"size": size}})
+        (view.job.folder / "config.toml").write_text(dump_config(config))
+        assert shown(replace(again(queue), state=State.TRAINING), queue.public(view))["width"] == width
+
+
 def test_the_starred_step_or_the_newest_kept_one_is_what_the_run_gives(queue, view):
     run, public = view.job.folder, queue.public(view)
     assert (shown(view, public)["gives"], any(cell["kept"] for cell in shown(view, public)["cells"])) == (None, False)
