@@ -170,7 +170,7 @@ def test_a_guest_compares_steps_and_prompts_of_a_shared_run(shared: Process, bro
 
 def test_the_login_and_a_wrong_address_have_the_studios_look(shared: Process, browser: Any) -> None:
     with blank_page(browser) as page:
-        for path, title in (("", "Log in"), ("shared/none", "There is nothing here")):
+        for path, title in (("", "Log in"), ("logout", "Log out"), ("shared/none", "There is nothing here")):
             page.goto(f"{shared.url}{path}")
             expect(page.get_by_role("heading", name=title)).to_be_visible()
             expect(page.get_by_role("link", name="Velatura")).to_be_visible()

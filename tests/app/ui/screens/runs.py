@@ -12,6 +12,9 @@ from typing import Any
 
 from app.jobs.processes.process import own_identity
 from app.jobs.store import TRAIN, Job, NewJob, Store
+from app.studio.paths import Paths
+from app.studio.runs.links import RunLinks
+from app.studio.studio_queue import StudioQueue
 from app.studio.sweeps.axes import Axis
 from app.studio.sweeps.sweep_file import sweep_file
 from tests.app.studio.sweeps.made import write_ended_sweep
@@ -75,6 +78,11 @@ def finished(stage: Stage, name: str) -> Iterator[str]:
     page.evaluate("scrollTo(0, 0)")
     page.get_by_label("More actions").click()
     yield "run-menu"
+    page.get_by_role("button", name="Put into another program").click()
+    page.get_by_role("dialog").wait_for()
+    yield "run-put"
+    page.keyboard.press("Escape")
+    page.get_by_label("More actions").click()
     page.get_by_role("button", name="Share a read-only link").click()
     link = page.get_by_label("Read-only link")
     link.wait_for()
@@ -141,6 +149,7 @@ def running(stage: Stage, training: Job, hanging: Job) -> Iterator[str]:
     stage.go(f"run?id={training.name}", "#run-head .facts")
     yield "run-training"
     page.get_by_label("More actions").click()
+    yield "run-training-menu"
     page.locator("#run-acts .menu").get_by_role("button", name="Stop without saving").click()
     page.get_by_role("dialog").wait_for()
     yield "run-without-saving"
@@ -151,6 +160,10 @@ def running(stage: Stage, training: Job, hanging: Job) -> Iterator[str]:
     page.get_by_role("dialog").wait_for()
     yield "run-hanging-stop"
     stage.press("Keep training")
+    queue = StudioQueue(Paths(stage.out))
+    page.goto(f"{stage.studio.url}shared/{RunLinks(queue).make(queue.find(training.name))}")
+    page.locator(".sheet:not([hidden])").wait_for()
+    yield "link-training"
 
 
 def set_row(store: Store, job: Job, **values: int) -> None:

@@ -58,9 +58,17 @@ def account(stage: Stage) -> Iterator[str]:
         stage.press("Make an invitation link")
         link = page.get_by_label("Invitation link").input_value()
         yield "account-invited"
+        page.get_by_label("Name").fill("eve")
+        stage.press("Make an invitation link")
+        page.get_by_role("alert").wait_for()
+        yield "account-problem"
         page.goto(link)
-        page.get_by_label("New password").wait_for()
+        page.get_by_label("New password").fill("walnut-tree")
         yield "invitation"
+        page.get_by_label("Repeat it").fill("walnut")
+        stage.press("Open the studio")
+        page.get_by_role("alert").filter(has_text="differ").wait_for()
+        yield "invitation-differs"
         page.goto(f"{stage.locked.url}account")
         page.get_by_role("button", name="Withdraw the invitation of mia").click()
         page.get_by_text("no longer works").wait_for()
