@@ -271,7 +271,7 @@ class RunPage:
             return gains
         if served and any(place.kind == target for place in programs.found()):
             gains["put"] = Fetch(shared.PUT_INTO.format(TITLES[target]), "put")
-        return gains | {"put-elsewhere": Button(shared.PUT_ELSEWHERE, "put", view.job.name, name=view.job.name)}
+        return gains | {"put-elsewhere": Button(shared.PUT_ELSEWHERE, "put", view.job.name)}
 
     def _readers(self, entry: StyleEntry | None) -> str:
         """The programs that read the run's style; "" if only Velatura does."""

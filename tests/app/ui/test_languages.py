@@ -34,7 +34,7 @@ ON_STAGE = (
     r"^(Training|Hanging|Fallen back|Interrupted|Failed|Paused|Stopped)( · Velatura)?$",
     r"^(: )?(a lighthouse( on a rock.*)?( ·)?|two cats on a sofa)$",
     r"^(harbour style|pixel (art|night)|night city|<b>neon</b>)$",
-    r"^(ann|eve|Render farm|Bartholomew of the harbour|zebra|none)$",
+    r"^(ann|eve|mia|Render farm|Bartholomew of the harbour|zebra|none)$",
     r"^(Evening light|Study \d\d)( |$)",
     r"^(, )?Dusk sweep(-[a-z]+-r\d)?( · Velatura)?$",
 )

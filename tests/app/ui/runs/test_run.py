@@ -260,6 +260,7 @@ def test_a_style_is_downloaded_for_the_program_and_put_into_it(queue, tmp_path, 
 
     assert ">Download step 300</button>" in acts("try") and "Put into ComfyUI" not in acts("try")
     assert "Download step 300 for diffusers" in acts("diffusers") and 'data-fetch="put"' not in acts("diffusers")
+    assert 'data-do="put" data-about="a">Put into another program' in acts("a1111"), "named by its label"
     assert "Download step 300 for A1111" in acts("a1111") and 'data-fetch="put"' not in acts("a1111")
     assert "Download step 300 for ComfyUI" in acts("comfyui") and "Put into ComfyUI" in acts("comfyui")
     write_snapshot(run, 150)

@@ -64,7 +64,7 @@ def finished(stage: Stage, name: str) -> Iterator[str]:
     page = stage.page
     stage.go(f"run?id={name}", ".sheet:not([hidden])")
     yield "run-finished"
-    page.locator(".enlarge").click()
+    page.locator(".enlarge:visible").click()
     page.locator("dialog[open] img").wait_for()
     yield "run-enlarged"
     page.keyboard.press("Escape")
