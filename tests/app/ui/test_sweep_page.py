@@ -82,10 +82,10 @@ def test_pictures_are_enlarged_and_one_run_is_kept(browser, sweeps) -> None:
         page.keyboard.press("ArrowRight")
         expect(light.get_by_text("LoRA · dusk-lora-r8")).to_be_visible()
         page.keyboard.press("Escape")
-        page.get_by_role("button", name="Keep dusk-loha-r8").click()
+        page.get_by_role("button", name="Keep this one: dusk-loha-r8").click()
         expect(page.get_by_text("Your choice")).to_have_count(1)
         page.reload()
-        expect(page.get_by_role("button", name="Do not keep dusk-loha-r8")).to_be_visible()
+        expect(page.get_by_role("button", name="Undo the choice of dusk-loha-r8")).to_be_visible()
         with page.expect_download() as saved:
             page.get_by_role("button", name="Download as one picture").click()
         assert saved.value.suggested_filename == "dusk.png"
