@@ -17,7 +17,7 @@ const settle = () => {
   unusable &&= none;
   if (!none) forgetChoice();
   // The pressed button has gone with the empty page.
-  if (!none && document.activeElement?.closest('.samples')) element.querySelector('.go').focus({preventScroll: true});
+  if (!none && document.activeElement?.closest('.samples')) element.querySelector('.go').focus();
 };
 document.addEventListener('velatura:pictures', settle);
 const queue = []; // files chosen or dropped that are not being uploaded yet

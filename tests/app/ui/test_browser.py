@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.app.ui.visitor import ALL_SENT, PATIENCE, READY, add, captions, expect_layout, nameless
+from tests.app.ui.visitor import ALL_SENT, PATIENCE, READY, SIZE, add, captions, expect_layout, nameless
 from tests.app.user_files import write_bomb
 from tests.trainers.data.pictures import scene
 
@@ -220,8 +220,13 @@ def test_a_drop_and_hostile_names(page, files):
 def test_samples_and_steps_by_keyboard(page):
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator("[data-sample=photograph]").scroll_into_view_if_needed()
     page.locator("[data-sample=blob]").press("Enter")
     page.wait_for_selector("body[data-pictures='12']")
+    expect(page.get_by_role("button", name="Choose files")).to_be_focused()
+    page.wait_for_function("scrollY === 0", polling=50)  # the first pictures are in the window
+    page.set_viewport_size(SIZE)
     page.get_by_label("Trigger word").fill("blob style")
     page.wait_for_function(ALL_SENT)
     page.get_by_role("link", name="Next: style").press("Enter")
