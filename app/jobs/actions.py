@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.jobs.accounts.audit import audited, note_job
+from app.jobs.database.order import rank
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.events.summary import read_summary
 from app.jobs.job import Job, NewJob
@@ -27,7 +28,7 @@ from app.jobs.run_trash import (
 )
 from app.jobs.settings import changed, check_run, laid_over
 from app.jobs.states import IN_WORDS, REFUSED, State
-from app.jobs.store import ALREADY_QUEUED, ESTIMATE, SMALL, TRAIN, YIELD, Store
+from app.jobs.store import ALREADY_QUEUED, SMALL, TRAIN, YIELD, Store
 from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Trash, TrashItem, new_id, new_item
 from app.jobs.view import View
 from app.jobs.views import Watcher
@@ -395,6 +396,6 @@ def _put_first(store: Store, job: Job, actor: Actor) -> None:
 
 def _first_place(store: Store, job: Job, actor: Actor) -> int:
     """The first position that a job may get: 1, or on a shared studio behind the last job of another owner."""
-    line = [other.owner for other in store.line() if other.id != job.id and other.kind != ESTIMATE]
+    line = [other.owner for other in store.line() if other.id != job.id and not rank(other.kind)]
     passed = (place for place, owner in enumerate(line, 1) if not actor.owns_machine and owner != job.owner)
     return 1 + max(passed, default=0)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from app.jobs.cluster.cluster import REMOTE, Cluster
+from app.jobs.database.order import rank
 from app.jobs.events.summary import read_summary
 from app.jobs.job import EXPECTED, REQUEST, Job, read_table
 from app.jobs.processes.devices import AND, AUTO, CPU, DeviceOffer, environment_for, find_devices, is_remote
@@ -26,7 +27,7 @@ from app.jobs.processes.process import Child, find_processes, own_identity, star
 from app.jobs.processes.warm_server import WarmServer
 from app.jobs.restarts import find_restart, restart
 from app.jobs.states import hangs_for_good, is_alive, is_silent, yields
-from app.jobs.store import CAPTION, ESTIMATE, GENERATE, HERE, YIELD, Store
+from app.jobs.store import CAPTION, GENERATE, HERE, YIELD, Store
 from app.jobs.trash.trash import Trash
 from app.jobs.view import View, view_now
 from trainers.errors import VelaturaError
@@ -142,7 +143,7 @@ class Dispatcher:
             self._show_devices()
         while (claimed := self.store.claim(self.offer.choose, self._identity)) is not None:
             self._start(claimed)
-        self._end_measurements()
+        self._end_background()
         self.store.keep_backup()
 
     @property
@@ -292,17 +293,17 @@ class Dispatcher:
             if kill(job):
                 self._notify(f"{job.name}: it was hanging and has been stopped")
 
-    def _end_measurements(self) -> None:
-        """Queue measurements again if a waiting job can have their device."""
+    def _end_background(self) -> None:
+        """Queue work in the background again if a job before it can have its device."""
         active = self.store.active()
-        measuring = [job for job in active if job.kind == ESTIMATE and job.phase == "running" and job.process.is_here]
-        if not measuring:
-            return
-        kept = frozenset(each for job in active if job not in measuring for each in job.device.split(AND))
-        waiting = [job for job in self.store.line() if job.kind != ESTIMATE]
-        choices = [self.offer.choose(job.wants, kept, job.kind in HERE) or "" for job in waiting]
-        devices = {device for choice in choices for device in choice.split(AND)}
-        for job in measuring:
+        ending = [job for job in active if rank(job.kind) and job.phase == "running" and job.process.is_here]
+        line = self.store.line() if ending else []
+        for job in ending:
+            stays = [other for other in active if other not in ending or rank(other.kind) < rank(job.kind)]
+            kept = frozenset(device for other in stays for device in other.device.split(AND))
+            before = [other for other in line if rank(other.kind) < rank(job.kind)]
+            choices = [self.offer.choose(other.wants, kept, other.kind in HERE) or "" for other in before]
+            devices = {device for choice in choices for device in choice.split(AND)}
             if devices.intersection(job.device.split(AND)) and self.store.request(job, YIELD):
                 kill(job)
 

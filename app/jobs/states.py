@@ -9,9 +9,10 @@ import time
 from collections.abc import Mapping
 from enum import StrEnum
 
+from app.jobs.database.order import BACKGROUND
 from app.jobs.events.summary import Summary
 from app.jobs.job import Job
-from app.jobs.store import ESTIMATE, TRAIN, YIELD
+from app.jobs.store import TRAIN, YIELD
 from app.units import ordinal, readable_time
 from trainers.messages import Message, joined
 from trainers.messages import Message as _
@@ -195,11 +196,11 @@ def find_state(job: Job, alive: bool, summary: Summary, hangs: bool = False) -> 
 
 
 def yields(job: Job, ended: str) -> bool:
-    """Whether a job without a process paused for others: a paused run, or an interrupted measurement.
+    """Whether a job without a process paused for others: a paused run, or interrupted work in the background.
 
     `ended` is the recorded end of its latest attempt.
     """
-    return job.requested == YIELD and ended == ("" if job.kind == ESTIMATE else State.PAUSED)
+    return job.requested == YIELD and ended == ("" if job.kind in BACKGROUND else State.PAUSED)
 
 
 def actions_for(job: Job, state: State, saved: int = 0, phase: str = "") -> tuple[str, ...]:
@@ -209,7 +210,7 @@ def actions_for(job: Job, state: State, saved: int = 0, phase: str = "") -> tupl
     if state == State.PREPARING and saved:  # it continues from a checkpoint, which can be exported or kept
         return ("stop", "pause", "cancel")
     actions = (_TRAIN_ACTIONS if job.kind == TRAIN else _SMALL_ACTIONS).get(state, ())
-    if job.kind == ESTIMATE:  # always last in line
+    if job.kind in BACKGROUND:  # always last in line
         actions = tuple(action for action in actions if action != "move")
     has_nothing = not saved and state in (State.FAILED, State.CANCELLED)
     return tuple(action for action in actions if not (has_nothing and action == "resume"))

@@ -17,7 +17,7 @@ from typing import Any
 
 from app.jobs.accounts.limits import check_waiting
 from app.jobs.database.database import Database
-from app.jobs.database.order import FIRST, HIGHEST, IN_LINE, LAST, place, place_behind_small
+from app.jobs.database.order import BACKGROUND, FIRST, HIGHEST, IN_LINE, LAST, place, place_behind_small, rank
 from app.jobs.database.settings import QueueSettings
 from app.jobs.job import Job, NewJob, Phase, as_kept, read_job, read_worker, write_request
 from app.jobs.processes.devices import AND, LATER
@@ -32,7 +32,8 @@ BACK_UP_EVERY = 300.0
 """Minimum seconds between backups."""
 SMALL = ".jobs"
 """Folder of small jobs in the folder of runs."""
-TRAIN, ESTIMATE, CAPTION, GENERATE = "train", "estimate", "caption", "generate"
+TRAIN, CAPTION, GENERATE = "train", "caption", "generate"
+ESTIMATE, TRIAL = BACKGROUND
 """Kinds of jobs."""
 HERE = frozenset({CAPTION})
 """Kinds that change files outside of their folder, so they run on this machine."""
@@ -105,7 +106,7 @@ class Store:
         """Every job: first those with a device, then waiting ones in order, then ended ones, newest first."""
         jobs = self._select("SELECT * FROM jobs ORDER BY max(begun, added) DESC, id DESC")  # one query, one state
         waiting = (job for job in jobs if job.phase == "waiting")
-        line = sorted(waiting, key=lambda job: (job.kind == ESTIMATE, -job.priority, job.position, job.id))
+        line = sorted(waiting, key=lambda job: (rank(job.kind), -job.priority, job.position, job.id))
         active = [job for job in jobs if job.phase not in ("waiting", "ended")]
         return [*active, *line, *(job for job in jobs if job.phase == "ended")]
 

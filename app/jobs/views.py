@@ -11,13 +11,14 @@ from operator import is_
 from pathlib import Path
 
 from app.jobs.cluster.nodes import read_seen
+from app.jobs.database.order import BACKGROUND
 from app.jobs.events.follow import Follower
 from app.jobs.events.summary import Summary
 from app.jobs.job import Job
 from app.jobs.processes.devices import AND, AUTO, DeviceOffer, DeviceRequest, fits, is_remote
 from app.jobs.processes.process import Identity
 from app.jobs.states import ENDED, State, is_alive, silence
-from app.jobs.store import ESTIMATE, HERE, TRAIN, Store
+from app.jobs.store import HERE, TRAIN, Store
 from app.jobs.view import Probe, View, view_of
 from trainers.runs.event_lines import is_text
 from trainers.runs.run import is_run
@@ -215,7 +216,7 @@ def _turn(view: View) -> tuple[int, float]:
 def _waits(probes: Sequence[Probe]) -> dict[int, float]:
     """Seconds until each waiting job can start, by number: when all jobs before it on its devices are done."""
     free: list[tuple[str, float | None]] = [
-        (probe.job.device, 0.0 if probe.job.kind == ESTIMATE else probe.summary.seconds_left)  # it yields
+        (probe.job.device, 0.0 if probe.job.kind in BACKGROUND else probe.summary.seconds_left)  # it yields
         for probe in probes
         if probe.job.phase == "running" and probe.alive
     ]

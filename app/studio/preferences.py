@@ -24,6 +24,8 @@ class Preferences(BaseModel):
     """The program for which styles are made."""
     base: str = ""
     """The base model that was chosen last."""
+    trials: bool = True
+    """Whether the second step of Train tries the presets out in the background."""
 
 
 class PreferenceFiles:

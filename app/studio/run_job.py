@@ -28,7 +28,7 @@ from app.jobs.processes.process import end_with_parent, own_identity
 from app.jobs.restarts import apply_low_memory
 from app.jobs.small_jobs import OVERVIEW, PICTURE, PLAIN, ROUGH
 from app.jobs.states import STARTING, is_silent
-from app.jobs.store import CAPTION, ESTIMATE, GENERATE, TRAIN, Store
+from app.jobs.store import CAPTION, ESTIMATE, GENERATE, TRAIN, TRIAL, Store
 from app.startup import prepare_process
 from trainers.errors import BusyError, VelaturaError, failure_code
 from trainers.messages import Message as _
@@ -119,6 +119,13 @@ def _estimate(folder: Path, record: Recorder) -> None:
     measure_config(build_config(json.loads((folder / REQUEST).read_bytes())), record)
 
 
+def _trial(folder: Path, record: Recorder) -> None:
+    from app.studio.runs.trials import draw_trial
+    from trainers.config.build import build_config
+
+    draw_trial(build_config(json.loads((folder / REQUEST).read_bytes())), folder, record)
+
+
 def _caption(folder: Path, record: Recorder) -> None:
     from app.studio.dataset.captions import CaptionRequest, write_captions
 
@@ -145,7 +152,7 @@ def _generate(folder: Path, record: Recorder, held: HeldBase | None = None) -> N
         print(note, file=sys.stderr)
 
 
-TASKS: Mapping[str, Task] = {ESTIMATE: _estimate, CAPTION: _caption, GENERATE: _generate}
+TASKS: Mapping[str, Task] = {ESTIMATE: _estimate, CAPTION: _caption, GENERATE: _generate, TRIAL: _trial}
 """The function for each kind of small job."""
 
 

@@ -19,6 +19,7 @@ from app.studio.programs.find import Nearby
 from app.studio.runs.choice_files import lock_of
 from app.studio.runs.estimate_jobs import EstimateJobs
 from app.studio.runs.estimates import Measured
+from app.studio.runs.trials import Trials
 from app.studio.settings.own_presets import OwnPresets
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary, imported_files
@@ -41,11 +42,17 @@ class Services:
     downloads: Downloads
     measured: Measured
     estimate_jobs: EstimateJobs
+    trials: Trials
     library: StyleLibrary
     generations: Generations
     programs: Nearby
     changes: Changes
     """Changes outside of the queue that pages follow."""
+
+    def sweep(self) -> None:
+        """End jobs of drafts that no page waits for."""
+        self.estimate_jobs.sweep()
+        self.trials.sweep()
 
     def close(self) -> None:
         """End this studio's downloads."""
@@ -56,13 +63,15 @@ def open_services(paths: Paths, uploads: Path, shared: bool = False) -> Services
     """The services of a studio in `paths`; a `shared` one takes no paths from people."""
     drafts, queue, measured = Drafts(paths), StudioQueue(paths), Measured(paths)
     bases, library = Bases(anywhere=not shared), StyleLibrary(queue)
-    downloads, estimate_jobs, changes = Downloads(paths), EstimateJobs(drafts, queue, measured), Changes()
+    downloads, changes = Downloads(paths), Changes()
+    estimate_jobs, trials = EstimateJobs(drafts, queue, measured), Trials(drafts, queue, measured)
     trash = Trash(queue.store).folder
     changes.follow(lambda: file_stamps(imported_files(paths.styles)))  # people also copy files there by hand
     changes.follow(lambda: file_stamps([trash]))
     changes.follow(lambda: file_stamps([lock_of(paths.runs)]))
     changes.follow(downloads.stamp)
     changes.follow(estimate_jobs.stamp)
+    changes.follow(trials.stamp)
     return Services(
         paths,
         PreferenceFiles(paths),
@@ -76,6 +85,7 @@ def open_services(paths: Paths, uploads: Path, shared: bool = False) -> Services
         downloads,
         measured,
         estimate_jobs,
+        trials,
         library,
         Generations(queue, library, bases),
         Nearby(paths.runs, allowed=not shared),

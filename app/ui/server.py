@@ -167,7 +167,7 @@ def start(
         demo = build(services).queue(default_concurrency_limit=8, max_size=200)
     look_seldom(demo)
     now, requests = NowRoutes(services.queue, services.changes), Requests()
-    dispatcher = services.queue.dispatcher(ended, cluster, services.estimate_jobs.sweep)
+    dispatcher = services.queue.dispatcher(ended, cluster, services.sweep)
     ours = [
         *HealthRoute(services.queue, lambda: dispatcher.last_pass).routes(),
         *MetricsRoute(services.queue, requests).routes(),
@@ -215,9 +215,10 @@ def _routes(demo: gr.Blocks, services: Services, uploads: Path) -> list[BaseRout
 
 
 def _shares(services: Services, uploads: Path, most_kept: int, received: Received | None) -> Shares:
-    """The storage limits of uploads."""
+    """The storage limits of uploads; who has reached their own begins no trials either."""
     trash, storage = Trash(services.queue.store), Limits(services.queue.store.settings).storage
     quota = Quota(most_kept, trash, partial(_sent, services), partial(settle, services.drafts), storage)
+    services.trials.refuses = lambda owner: bool(owner) and quota.is_used_up(owner)
     return Shares(_room(uploads, trash), received, quota)
 
 

@@ -6,31 +6,28 @@ are measured once; the rest is extrapolated.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 
 import torch
 
 from trainers.config.config import Config
 from trainers.data.dataset import CENTRE, Dataset, Draw, Item, pixels
-from trainers.distributed.launch import Work, together
+from trainers.distributed.launch import Work
 from trainers.memory import free_memory, peak_memory
 from trainers.models.images import encode_images
 from trainers.planning.forecast import Forecast
-from trainers.planning.plan import card_lines, plan_memory
-from trainers.process.threads import passing_threads
+from trainers.planning.plan import card_lines
 from trainers.runs.event_lines import Event
-from trainers.runs.events import Listener, Recorder
+from trainers.runs.events import Listener
 from trainers.runs.run import Run
 from trainers.sampling.sample import SamplingParams, draw, evaluating
+from trainers.training.briefly import Opened, no_samples, open_briefly
 from trainers.training.export import export_style
 from trainers.training.loop import take_steps
-from trainers.training.opening import open_dataset, open_first
-from trainers.training.prepare import fill_folder
+from trainers.training.opening import open_dataset
 from trainers.training.prior import class_counts, class_params, one_class_image
 from trainers.training.session import Session
 
@@ -69,34 +66,22 @@ class Estimate:
 
 def measure(config: Config, listener: Listener | None = None, steps: int = STEPS) -> Estimate:
     """Measure a run; `listener` receives each real step. VelaturaError if it cannot be trained."""
-    with tempfile.TemporaryDirectory(prefix="velatura-") as folder, passing_threads(config.train.devices):
-        run, ends = Run(Path(folder)), list[float]()
+    ends = list[float]()
 
-        def note(event: Event) -> None:
-            if event["type"] in ("step", "skipped"):
-                ends.append(time.monotonic())
-                if len(ends) >= steps:
-                    run.ask_to_stop("cancel")
-            if listener is not None:
-                listener(event)
+    def note(run: Run, event: Event) -> None:
+        if event["type"] in ("step", "skipped"):
+            ends.append(time.monotonic())
+            if len(ends) >= steps:
+                run.ask_to_stop("cancel")
+        if listener is not None:
+            listener(event)
 
-        record = Recorder(run.folder, note)
-        began = time.monotonic()
-        fill_folder(run, config, record)
-        cards = card_lines(config)
-        config = plan_memory(config, lambda message: record("note", message=message))
-        opening = time.monotonic()
-        with together(config) as join:
-            session = open_first(run, config, record, join)
-            reading = time.monotonic() - opening
-            try:
-                with session.devices.explained(run, record):
-                    return replace(_measured(session, ends, opening - began, reading), cards=cards)
-            finally:
-                session.accelerator.end_training()
+    with open_briefly(config, note) as opened:
+        return replace(_measured(opened, ends), cards=card_lines(config))
 
 
-def _measured(session: Session, ends: list[float], filling: float, reading: float) -> Estimate:
+def _measured(opened: Opened, ends: list[float]) -> Estimate:
+    session, filling, reading = opened.session, opened.filling, opened.reading
     config, device = session.config, session.accelerator.device
     free, began = free_memory(device), time.monotonic()
     dataset, plan = open_dataset(session)
@@ -106,7 +91,7 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
     largest = alone.items[0]
     session.devices.broadcast_object(Work(str(session.run.folder.absolute()), resume=False, measured=True))
     began = time.monotonic()
-    progress = take_steps(session, alone, False, _nothing, one_class_image(config, largest))
+    progress = take_steps(session, alone, False, no_samples, one_class_image(config, largest))
     session.devices.leave()
     step = median([after - before for before, after in pairwise(ends)] or [ends[0] - began])
     for method in session.network.methods:
@@ -134,10 +119,6 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
         measured=len(ends),
         device=str(device),
     )
-
-
-def _nothing(step: int) -> None:
-    """Draws no samples before a step."""
 
 
 def _drawing(session: Session, dataset: Dataset, forecast: Forecast, largest: Item) -> tuple[int, float]:

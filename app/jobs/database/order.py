@@ -1,11 +1,21 @@
-"""The order of the queue: measurements last; else higher priorities first, then lower positions."""
+"""The order of the queue: work in the background last; else higher priorities first, then lower positions."""
 
 from __future__ import annotations
 
 import sqlite3
 
-IN_LINE = "phase = 'waiting' ORDER BY kind = 'estimate', priority DESC, position, id"
-MOVABLE = f"kind != 'estimate' AND {IN_LINE}"
+BACKGROUND = ("estimate", "trial")
+"""Kinds of jobs that wait behind all others, in this order, and end as soon as one of those before them can start."""
+
+
+def rank(kind: str) -> int:
+    """The rank of a kind: 0 before the background."""
+    return BACKGROUND.index(kind) + 1 if kind in BACKGROUND else 0
+
+
+_RANK = "CASE kind {} ELSE 0 END".format(" ".join(f"WHEN '{kind}' THEN {rank(kind)}" for kind in BACKGROUND))
+IN_LINE = f"phase = 'waiting' ORDER BY {_RANK}, priority DESC, position, id"
+MOVABLE = f"{_RANK} = 0 AND {IN_LINE}"
 LAST = "(SELECT coalesce(max(position), 0) + 1 FROM jobs)"
 FIRST = "(SELECT min(position) - 1 FROM jobs)"
 HIGHEST = "max(priority, coalesce((SELECT max(priority) FROM jobs WHERE phase = 'waiting'), priority))"
@@ -18,7 +28,7 @@ def place_behind_small(db: sqlite3.Connection, number: int, train: str) -> bool:
 
 
 def place(db: sqlite3.Connection, number: int, place: int) -> bool:
-    """Put a waiting job at a position from 1, except measurements; returns whether it waits."""
+    """Put a waiting job at a position from 1, except in the background; returns whether it waits."""
     line = [tuple(row) for row in db.execute(f"SELECT id, priority FROM jobs WHERE {MOVABLE}")]
     priority = dict(line).get(number)
     if priority is None:

@@ -44,6 +44,11 @@ class Quota:
         """Bytes that a login may keep."""
         return self.own(login, self.limit)
 
+    def is_used_up(self, login: str) -> bool:
+        """Whether a login keeps all that it may, without its trash."""
+        sent = self.sent(login)
+        return sent.pictures + sent.styles >= self.limit_of(login)
+
     def left(self, login: str, coming: int) -> int:
         """Bytes that a login may still upload, after deleting trash to make room.
 

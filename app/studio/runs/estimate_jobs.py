@@ -1,42 +1,28 @@
-"""Measurements of drafts: small jobs in the queue, which end when no page waits for them."""
+"""Measurements of drafts."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import threading
-import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
-from app.jobs import actions
 from app.jobs.accounts.limits import check_previews
-from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.processes.devices import wanted_by
-from app.jobs.small_jobs import add_small_job
 from app.jobs.states import ENDED, State
 from app.jobs.store import ESTIMATE
 from app.jobs.view import View
 from app.language import Sentence
 from app.studio.dataset.drafts import Draft, Drafts
-from app.studio.names import safe_name, suggest
+from app.studio.runs.draft_jobs import DraftJob, DraftJobs
 from app.studio.runs.estimates import Cost, Measured, cost_key, is_as_busy, load_now, pace_in, pace_key, pace_of_run
 from app.studio.studio_queue import StudioQueue
-from trainers.atomic_files import whole_file
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 
-ATTEMPTS = 3
-FILE = "measuring.json"
-"""File in a draft's folder with its measurement; its modification time is that of a page's last request."""
 LATEST = 10
 """Latest trainings that are searched for a pace if nothing was measured."""
 UNSEEN = 300.0
-"""Seconds after a page's last request until its measurement ends; hidden pages send none."""
 
 
 @dataclass(frozen=True)
@@ -60,38 +46,15 @@ class Estimate:
         return self.phase in ("waiting", "measuring")
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """A measurement of a draft."""
+class EstimateJobs(DraftJobs):
+    """At most one measurement per draft; all users share the results."""
 
-    number: int
-    """Its job."""
-    key: str
-    """`cost_key` of its settings."""
-
-
-class EstimateJobs:
-    """At most one measurement per draft, recorded in its folder; all users share the results."""
+    kind, file, pictures, unseen = ESTIMATE, "measuring.json", "measured", UNSEEN
 
     def __init__(self, drafts: Drafts, queue: StudioQueue, measured: Measured) -> None:
-        self._drafts, self._queue, self._measured = drafts, queue, measured
-        self._lock = threading.Lock()
+        super().__init__(drafts, queue)
+        self._measured = measured
         self._busy_loads: frozenset[float] = frozenset()  # loads of measurements in busy moments
-
-    def sweep(self) -> None:
-        """End measurements without a page or a draft."""
-        store = self._queue.store
-        pending = [job.id for job in (*store.line(), *store.active()) if job.kind == ESTIMATE] if store.exists() else []
-        if not pending:
-            return
-        with self._lock:
-            files = self._drafts.paths.drafts.glob(f"*/{FILE}")
-            numbers = {file: measurement.number for file in files if (measurement := _read(file))}
-            for number in set(pending).difference(numbers.values()):
-                self._end(number)
-            for path, number in numbers.items():
-                if number in pending and abs(time.time() - path.stat().st_mtime) > UNSEEN:
-                    self._forget(path.parent.name)
 
     def begin(self, draft: Draft, config: Config, owner: str, again: bool = False) -> None:
         """Measure a draft, unless it is measured or in progress; `again` measures in any case.
@@ -102,21 +65,10 @@ class EstimateJobs:
             check_previews(config)
         with self._lock:
             key = cost_key(config, len(draft.pictures))
-            before = _read(self._file(draft.id))
-            if before and not self._is_there(before):
-                before = None
+            before = self._read(draft.id)
             if not again and (self._measured.cost(config, len(draft.pictures)) or self._is_current(before, key)):
                 return
-            self._forget(draft.id)
-            pictures = self._pictures(draft.id)
-            shutil.rmtree(pictures, ignore_errors=True)
-            self._drafts.write_dataset(draft, pictures)
-            data = config.data.model_copy(update={"images": str(pictures.absolute())})
-            name = safe_name(draft.name or suggest(draft)) or config.name
-            request = config.model_copy(update={"data": data, "name": name})
-            job = add_small_job(self._queue.store, ESTIMATE, request, owner, wanted_by(config.train))
-            with whole_file(self._file(draft.id)) as building:
-                building.write_text(json.dumps(asdict(Measurement(job.id, key))), encoding="utf-8")
+            self._begin(draft, config, owner, key)
 
     def begin_pace(self, draft: Draft, config: Config, owner: str) -> None:
         """Measure a draft, unless its base has a measurement that still holds, or one is in progress."""
@@ -172,31 +124,10 @@ class EstimateJobs:
             if estimate.cost and estimate.cost != known:
                 self._measured.keep(config, len(draft.pictures), estimate.cost)
             if not estimate.busy:
-                shutil.rmtree(self._pictures(draft.id), ignore_errors=True)
+                shutil.rmtree(self._dataset(draft.id), ignore_errors=True)
             return estimate
 
-    def forget(self, draft: Draft) -> None:
-        """Cancel a draft's measurement."""
-        with self._lock:
-            self._forget(draft.id)
-
-    def _requested(self, draft: Draft) -> Measurement | None:
-        """A draft's measurement, which a page requests now."""
-        file, now = self._file(draft.id), time.time()
-        measurement = _read(file)
-        if measurement:
-            os.utime(file, (now, now))
-        return measurement
-
-    def _forget(self, draft: str) -> None:
-        measurement = _read(self._file(draft))
-        if measurement is None:
-            return
-        self._end(measurement.number)
-        self._file(draft).unlink(missing_ok=True)
-        shutil.rmtree(self._pictures(draft), ignore_errors=True)
-
-    def _is_current(self, before: Measurement | None, key: str) -> bool:
+    def _is_current(self, before: DraftJob | None, key: str) -> bool:
         """Whether a measurement has these settings and still holds."""
         if before is None or before.key != key:
             return False
@@ -205,40 +136,6 @@ class EstimateJobs:
         except VelaturaError:
             return False
         return not (cost and cost.pace) or cost.pace.holds(load_now())
-
-    def _end(self, number: int) -> None:
-        """End and delete a measurement, which may begin or end meanwhile."""
-        store = self._queue.store
-        for _ in range(ATTEMPTS):
-            try:
-                if self._queue.watcher.view(number).state not in ENDED:
-                    actions.stop(store, number, "cancel", actor=MACHINE_OWNER)
-                actions.delete(store, number, actor=MACHINE_OWNER)
-                return
-            except VelaturaError:
-                continue  # it ends just now
-
-    def _is_there(self, measurement: Measurement) -> bool:
-        return (
-            any(job.id == measurement.number for job in self._queue.store.jobs())
-            if self._queue.store.exists()
-            else False
-        )
-
-    def _file(self, draft: str) -> Path:
-        return self._drafts.paths.drafts / draft / FILE
-
-    def _pictures(self, draft: str) -> Path:
-        return self._drafts.paths.drafts / draft / "measured"
-
-
-def _read(path: Path) -> Measurement | None:
-    """A draft's measurement record; None if unreadable, since measuring again is cheap."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return Measurement(int(kept["number"]), str(kept["key"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _estimate(view: View) -> Estimate:

@@ -28,6 +28,7 @@ from trainers.messages import from_record, to_record
 
 if TYPE_CHECKING:
     from trainers.runs.event_lines import Event
+    from trainers.runs.events import Listener
     from trainers.training.estimate import Estimate
 
 MEASURING = _("Trying a few steps, to measure the time …")
@@ -77,7 +78,11 @@ class Pace:
 
     def seconds(self, config: Config) -> float:
         """Seconds of a run with other settings on the same base."""
-        return self.once + config.train.steps * self.step * work_of(config) / self.work
+        return self.once + config.train.steps * self.step_with(config)
+
+    def step_with(self, config: Config) -> float:
+        """Seconds of a step with other settings on the same base."""
+        return self.step * work_of(config) / self.work
 
 
 @dataclass(frozen=True)
@@ -191,11 +196,22 @@ def _dump(known: dict[str, Cost]) -> str:
 
 def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:
     """Measure a run, and report progress and an event `estimate`."""
-    from trainers.models.files.source import base_name
     from trainers.planning.plan import smallest_card
     from trainers.training.estimate import STEPS, measure
 
-    done, load = 0, load_now()
+    load = load_now()
+    estimate = measure(config, reporting(on_progress, MEASURING, min(STEPS, config.train.steps)))
+    numbers = asdict(replace(estimate, cards=())) | {"cards": list(estimate.cards)}
+    card = to_record(smallest_card(estimate.cards))
+    on_progress("estimate", **numbers, card=card, **circumstances(config, estimate.device, load))
+    return estimate
+
+
+def reporting(on_progress: OnProgress, message: str, steps: int) -> Listener:
+    """A listener that reports the progress of so many steps."""
+    from trainers.models.files.source import base_name
+
+    done = 0
 
     def listen(event: Event) -> None:
         nonlocal done
@@ -203,13 +219,9 @@ def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:
             on_progress("working", message=_("Reading the base model {base} …", base=base_name(event["base"])))
         elif event["type"] in ("step", "skipped"):
             done += 1
-            on_progress("working", message=MEASURING, done=done, of=min(STEPS, config.train.steps))
+            on_progress("working", message=message, done=done, of=steps)
 
-    estimate = measure(config, listen)
-    numbers = asdict(replace(estimate, cards=())) | {"cards": list(estimate.cards)}
-    card = to_record(smallest_card(estimate.cards))
-    on_progress("estimate", **numbers, card=card, **circumstances(config, estimate.device, load))
-    return estimate
+    return listen
 
 
 def circumstances(config: Config, device: str, load: float) -> dict[str, Any]:

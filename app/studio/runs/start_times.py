@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from app.jobs.database.order import BACKGROUND
 from app.jobs.processes.devices import DeviceRequest
 from app.jobs.states import ENDED, State
-from app.jobs.store import ESTIMATE, TRAIN
+from app.jobs.store import TRAIN
 from app.jobs.view import View
 from app.studio.paths import Paths
 from app.studio.runs.estimates import Measured
@@ -38,7 +39,9 @@ class StartTimes:
     def _look_ahead(self) -> Iterator[tuple[int, float | None]]:
         """Waiting jobs in the queue's order and the seconds until each starts; ends at the first unknown time."""
         views, measured = self._jobs(), Measured(self._paths)
-        running = [view for view in views if view.state not in (*ENDED, State.QUEUED) and view.job.kind != ESTIMATE]
+        running = [
+            view for view in views if view.state not in (*ENDED, State.QUEUED) and view.job.kind not in BACKGROUND
+        ]
         waiting = sorted((view for view in views if view.state == State.QUEUED), key=lambda view: view.place)
         if len(running) > 1:
             return

@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Route
 from app.jobs.permissions import ADMIN
 from app.jobs.processes.devices import AND
 from app.jobs.states import ENDED, State
-from app.jobs.store import CAPTION, ESTIMATE, GENERATE, TRAIN
+from app.jobs.store import CAPTION, ESTIMATE, GENERATE, TRAIN, TRIAL
 from app.language import translate
 from app.studio.studio_queue import QueueSnapshot, StudioQueue
 from app.ui.components import text as words
@@ -31,7 +31,7 @@ from app.ui.monitoring.health import NO_STORE, disk_of
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the latency histogram, in seconds."""
-KINDS = (TRAIN, ESTIMATE, CAPTION, GENERATE)
+KINDS = (TRAIN, ESTIMATE, CAPTION, GENERATE, TRIAL)
 OTHER = "other"
 Labels = tuple[tuple[str, str], ...]
 

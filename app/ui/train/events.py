@@ -168,7 +168,7 @@ class StyleAction(PageEvent):
     what: Literal[
         "aim", "preset", "method", "beside", "beside-words", "word-alone", "set", "back", "open", "export",
         "program", "base", "download", "pause-download", "log-in", "log-out", "again",
-        "advanced", "measure", "use-preset", "save-preset",
+        "advanced", "measure", "trials", "use-preset", "save-preset",
         "rename-preset", "delete-preset", "put-back-preset", "export-preset", "reset", "take-back", "report",
         "no-start", "repair", "use-import", "repair-import", "discard-import",
     ]  # fmt: skip

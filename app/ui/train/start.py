@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.jobs.database.order import BACKGROUND
 from app.jobs.permissions import Actor
 from app.jobs.settings import is_trained_here
 from app.language import Sentence
@@ -262,7 +263,7 @@ class StartStep:
 
     def _busy(self) -> str:
         now = self.services.queue.activity()
-        return activity(now) if now.view is not None else ""
+        return activity(now) if now.view is not None and now.view.job.kind not in BACKGROUND else ""
 
 
 def _started(draft: Draft, mark: str, name: str) -> Draft:

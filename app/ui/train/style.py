@@ -20,6 +20,7 @@ from app.studio.dataset.previews import part_preview
 from app.studio.downloads import hub_login
 from app.studio.downloads.downloads import OFFERS
 from app.studio.programs.targets import TARGETS, TRY, lacks_base, opens
+from app.studio.runs.trials import prompt_of
 from app.studio.services import Services
 from app.studio.settings.plan import (
     choose,
@@ -52,8 +53,9 @@ from trainers.errors import VelaturaError
 from trainers.models.files.hub import HUB_ID
 
 MOST_TOKEN = 200
-OFTEN, SELDOM = 1, 30
-"""Seconds between two refreshes: during a download or measurement, and to check whether a busy computer is quieter."""
+OFTEN, WAITING, SELDOM = 1, 3, 30
+"""Seconds between two refreshes: during a download or measurement, while a trial is awaited, and to check whether a
+busy computer is quieter."""
 CHOICES, OWN, MORE, SETTINGS = PARTS = get_args(Part)
 Shown = dict[Any, Any]
 
@@ -130,8 +132,8 @@ class StyleStep:
             named = self._take_base(key, about, actor.tab)
         elif what in ("download", "pause-download", "log-in", "log-out", "again"):
             problem = self._fetch(actor, what, about, event.token)
-        elif what == "advanced":
-            self.services.preferences.change(key, advanced=text == "on")
+        elif what in ("advanced", "trials"):
+            self.services.preferences.change(key, **{what: text == "on"})
         answer = self.presets.act(event, actor)
         draft = self.services.drafts.read(key)
         if what in ("measure", "program", "base", "again"):
@@ -227,7 +229,8 @@ class StyleStep:
         times = services.measured.times(drafts_by_preset(draft))
         pace = style_view.pace_line(last.pace if last else None, times, time.time())
         was_busy = bool(last and last.pace and last.pace.was_busy)
-        pause = OFTEN if self._fetching() or estimate.busy else SELDOM if was_busy else 0
+        tries = self._tries(draft, config, actor)
+        pause = OFTEN if self._fetching() or estimate.busy else WAITING if tries.awaits else SELDOM if was_busy else 0
         sheet = render(
             "train/choices.html",
             programs=base_view.read_programs(target),
@@ -237,11 +240,28 @@ class StyleStep:
             answer=named,
             aims=style_view.read_aims(draft),
             is_subject=draft.choices.aim == "subject",
-            stops=style_view.read_stops(draft, times, estimate, pace, config is not None, self._own_picture(draft)),
+            stops=style_view.read_stops(draft, times, estimate, pace, config is not None, tries),
             short=style_view.memory_line(draft, last, estimate),
             edit=edit,
         )
         return {self.choices: versioned(sheet, began)} | self.refresher.pause(pause, began)
+
+    def _tries(self, draft: Draft, config: Config | None, actor: Actor) -> style_view.Tries:
+        """The pictures of the stops; the next trial begins unless these are turned off."""
+        trials, is_on = self.services.trials, self.services.preferences.read(actor.key).trials
+        if not is_on:
+            trials.forget(draft)
+        awaits = is_on and config is not None and trials.go_on(draft, actor.name)
+        pictures = {name: trial for name, trial in trials.look(draft).items() if trial.is_current or awaits}
+        return style_view.Tries(
+            own=self._own_picture(draft),
+            pictures={name: file_address(trial.path) for name, trial in pictures.items()},
+            current=frozenset(name for name, trial in pictures.items() if trial.is_current),
+            prompt=prompt_of(draft),
+            awaits=awaits,
+            is_on=is_on,
+            can_be=bool(pictures) or (config is not None and trials.can_go_on(draft)),
+        )
 
     def _own_picture(self, draft: Draft) -> str:
         """The URL of the first picture of a draft as it is trained; "" without one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from app.studio.base_models import Base
@@ -63,8 +64,33 @@ class Stops:
     measuring: Estimate | None
     """The measurement in progress."""
     can_measure: bool
+    tries: Tries
+    """The pictures of the stops."""
+
+
+@dataclass(frozen=True)
+class Tries:
+    """The pictures of trials by preset, each a URL, and until then one of the person's own."""
+
     own: str
-    """The URL of one of the person's pictures, or ""."""
+    """"" without one."""
+    pictures: Mapping[str, str]
+    current: AbstractSet[str]
+    """The presets whose pictures show the draft as it is now."""
+    prompt: str
+    awaits: bool
+    """Whether a trial is awaited."""
+    is_on: bool
+    can_be: bool
+    """Whether there are any, or could be."""
+
+    @property
+    def line(self) -> str:
+        """The sentence about the pictures."""
+        if self.current:
+            line = words.TRIED.format(prompt=self.prompt)
+            return joined(" ", (line, words.OTHERS_FOLLOW)) if self.awaits else line
+        return words.OUTDATED if self.pictures else words.TRIES_COME if self.awaits else words.OWN_PICTURE
 
 
 @dataclass(frozen=True)
@@ -119,17 +145,16 @@ def pace_line(pace: Pace | None, times: Mapping[str, RunTime], now: float) -> st
 
 
 def read_stops(
-    draft: Draft, times: Mapping[str, RunTime], estimate: Estimate, measured: str, ready: bool, own: str
+    draft: Draft, times: Mapping[str, RunTime], estimate: Estimate, measured: str, ready: bool, tries: Tries
 ) -> Stops:
-    """The three stops; `measured` is the source of the times, `ready` is True if they can be measured, and `own` the
-    URL of one of the person's pictures."""
+    """The three stops; `measured` is the source of the times, and `ready` is True if they can be measured."""
     preset, busy = draft.choices.preset, estimate.busy
     instead = words.INSTEAD.format(words.PRESETS[preset][0]) if preset in SPECIAL else ""
     sentence = measured if ready else words.NOT_MEASURED_HERE
     if not busy and estimate.phase == "failed" and not measured:
         sentence = estimate.sentence
     pick = read_presets(draft, times, STOPS, words.CARE)
-    return Stops(pick, instead, sentence, estimate if busy else None, ready and not busy, own)
+    return Stops(pick, instead, sentence, estimate if busy else None, ready and not busy, tries)
 
 
 def read_advanced(draft: Draft, base: Base, times: Mapping[str, RunTime]) -> Advanced:

@@ -109,6 +109,11 @@ PRESETS: Mapping[str, tuple[str, str]] = {
 }
 """Name and sentence."""
 OWN_PICTURE = _("This is one of your pictures. The first samples on the page of the training show what it learns.")
+TRIES_COME = _("This is one of your pictures, until the computer has trained for a minute and drawn a first try.")
+TRIED = _("First tries, after a minute of training or less: “{prompt}”. A whole training comes closer.")
+OTHERS_FOLLOW = _("The others follow.")
+OUTDATED = _("The faint pictures show the settings before. New ones are being drawn.")
+TRY_OUT = _("Draw first tries in the background")
 INSTEAD = _("{} is chosen under Advanced. Choose one of the three to use that instead.")
 SPECIAL = _("File and memory")
 SPECIAL_HINT = _("Choose one of these instead of the three above if the file or the memory must be small.")

@@ -303,6 +303,19 @@ def test_a_measurement_waits_again_when_something_else_wants_its_device(store, d
     view_when(store, job.id, lambda view: view.job.phase == "ended" or view.job.attempts == 2, dispatcher)
 
 
+@pytest.mark.parametrize(("running", "waiting", "ends"), [("trial", "estimate", True), ("estimate", "trial", False)])
+def test_a_trial_ends_for_a_measurement_but_not_the_other_way_round(
+    store, dispatcher, tmp_path, running, waiting, ends
+):
+    store.add(NewJob(running, actions.new_folder(store, running)))
+    _job, child = begin_next(store, tmp_path)
+    store.add(NewJob(waiting, actions.new_folder(store, waiting)))
+    dispatcher.look()
+    assert (child.wait(60) != 0) if ends else (child.poll() is None)
+    dispatcher.look()
+    assert [each.name for each in store.line()] == ["trial"]
+
+
 def test_a_job_that_hangs_while_it_stops_is_cancelled_at_once_and_what_it_had_saved_is_kept(
     store, dispatcher, tmp_path
 ):

@@ -83,14 +83,15 @@ def test_one_that_steps_aside_waits_behind_what_is_small_and_before_every_run(st
     assert not store.step_aside(begun), "once"
 
 
-def test_measurements_are_last_wherever_others_are_moved(store):
+def test_work_in_the_background_is_last_wherever_others_are_moved(store):
+    store.add(NewJob("trial", store.runs / "trial", priority=20))
     measurement = store.add(NewJob("estimate", store.runs / "measurement", priority=10))
     jobs = {name: add(store, name) for name in ("a", "b")}
-    assert store.move(jobs["a"], 99) and line(store) == ["b", "a", "measurement"]
-    assert store.move(jobs["a"], 2) and store.move(jobs["b"], 2) and line(store) == ["a", "b", "measurement"]
+    assert store.move(jobs["a"], 99) and line(store) == ["b", "a", "measurement", "trial"]
+    assert store.move(jobs["a"], 2) and store.move(jobs["b"], 2) and line(store) == ["a", "b", "measurement", "trial"]
     assert {store.job(job.id).priority for job in jobs.values()} == {0}, "none takes over that of the measurement"
     assert not store.move(measurement, 1)
-    assert [job.name for job in store.jobs()] == ["a", "b", "measurement"]
+    assert [job.name for job in store.jobs()] == ["a", "b", "measurement", "trial"]
 
 
 class Line(RuleBasedStateMachine):

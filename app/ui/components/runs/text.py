@@ -19,7 +19,12 @@ from trainers.messages import Message as _
 
 SOON = 5
 """Remaining seconds from which a waiting run is said to start soon."""
-SMALL = {"estimate": _("Measuring the time"), "caption": _("Writing captions"), "generate": _("Drawing a picture")}
+SMALL = {
+    "estimate": _("Measuring the time"),
+    "trial": _("Drawing a first try"),
+    "caption": _("Writing captions"),
+    "generate": _("Drawing a picture"),
+}
 DONE_OF = _("{name}: {percent}")
 SWEEP_KIND = _("Sweep · {axes}")
 METHOD_AXIS, SEED_AXIS = _("Method"), _("Seed")

@@ -201,7 +201,7 @@ def test_the_stops_show_the_trained_part_of_a_picture_of_ones_own(step: StyleSte
     assert str(words.OWN_PICTURE) not in sheet and not parts, "there is none yet"
     take_folder(services.drafts, key, write_images(tmp_path / "images"))
     sheet, (whole,) = shown()
-    assert str(words.OWN_PICTURE) in sheet and sheet.count(f'class="own" src="{file_address(whole)}"') == 3
+    assert str(words.OWN_PICTURE) in sheet and sheet.count(f'faint"><img src="{file_address(whole)}"') == 3
 
     def crop(draft: Draft) -> Draft:
         first, *others = draft.pictures
