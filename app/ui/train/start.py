@@ -162,7 +162,8 @@ class StartStep:
             return self._show(actor, words.NOT_STARTED.format(reason(error)))
         with suppress(OSError, VelaturaError):  # it has started; the mark only helps a page that lost the answer
             drafts.change(key, partial(_started, mark=mark, name=job.name), actor.tab)
-        self.services.estimate_jobs.forget(draft)
+        for jobs in (self.services.estimate_jobs, self.services.trials):
+            jobs.forget(draft)
         return {self.foot: parts.leaving(job.name)}
 
     def _start_sweep(self, event: SweepPressed, actor: Actor) -> Shown:

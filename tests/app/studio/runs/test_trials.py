@@ -15,36 +15,25 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.small_jobs import add_small_job
 from app.jobs.store import ESTIMATE, TRIAL
 from app.studio.dataset.drafts import Draft, Drafts
-from app.studio.dataset.uploads import take_folder
-from app.studio.runs.estimates import Cost, Measured, Pace, pace_key, work_of
+from app.studio.runs.estimates import Measured
 from app.studio.runs.trials import LEAST_STEPS, SECONDS, UNSEEN, Trial, Trials, prompt_of
-from app.studio.settings.plan import STOPS, choose, plan, with_choices, with_setting, with_settings
+from app.studio.settings.plan import STOPS, choose, plan, with_setting, with_settings
 from app.studio.studio_queue import StudioQueue
 from tests.app.jobs.working import add_quick, do_next
-from tests.trainers.tiny_runs import write_images
+from tests.app.studio.small_trials import keep_pace, make_draft
 
 WHO = "user:ann"
 
 
 @pytest.fixture
 def draft(drafts: Drafts, tiny_bases: dict[str, Path], tmp_path: Path) -> Draft:
-    take_folder(drafts, WHO, write_images(tmp_path / "images"))
-    draft = with_choices(drafts.read(WHO), base=str(tiny_bases["sd1"]))
-    settings = {"data.resolution": 64, "train.steps": 3, "train.warmup": 0}
-    return drafts.change(WHO, lambda _: with_settings(draft, settings))
+    return make_draft(drafts, WHO, tiny_bases["sd1"], tmp_path / "images")
 
 
 @pytest.fixture
 def trials(drafts: Drafts, queue: StudioQueue, draft: Draft) -> Trials:
-    measure(drafts, draft, SECONDS / LEAST_STEPS)
+    keep_pace(drafts, draft, SECONDS / LEAST_STEPS)
     return Trials(drafts, queue, Measured(drafts.paths))
-
-
-def measure(drafts: Drafts, draft: Draft, step: float) -> None:
-    """Keep a measurement of `step` seconds a step of *Quick*."""
-    config = plan(choose(draft, "preset", "quick"), name="style")
-    pace = Pace(pace_key(config), work_of(config), step, once=1.0, at=time.time(), load=0.0)
-    Measured(drafts.paths).keep_as(f"{step}", Cost(1.0, 2, 3, 4, pace=pace))
 
 
 def in_queue(queue: StudioQueue) -> list[str]:
@@ -62,7 +51,7 @@ def test_each_preset_is_tried_out_in_turn_until_the_draft_changes(trials, drafts
     assert quick.is_current and quick.path.stat().st_size <= 40_000 and in_queue(queue) == []
     with Image.open(quick.path) as picture:
         assert picture.format == "WEBP" and picture.size == (64, 64)
-    measure(drafts, draft, SECONDS / LEAST_STEPS / 2)
+    keep_pace(drafts, draft, SECONDS / LEAST_STEPS / 2)
     assert trials.go_on(draft, "ann") and _tried(queue, draft) == "balanced"
     # The picture of another state stays until there is a new one; what it no longer is about ends.
     first, *others = draft.pictures
@@ -85,7 +74,7 @@ def _tried(queue: StudioQueue, draft: Draft) -> str:
 
 
 def _begin_slowly(trials: Trials, drafts: Drafts, queue: StudioQueue, draft: Draft) -> None:
-    measure(drafts, draft, SECONDS / (LEAST_STEPS - 1))
+    keep_pace(drafts, draft, SECONDS / (LEAST_STEPS - 1))
 
 
 def _keep_much(trials: Trials, drafts: Drafts, queue: StudioQueue, draft: Draft) -> None:

@@ -169,6 +169,8 @@ def test_who_logs_in_keeps_so_much_and_their_trash_makes_room(tmp_path):
     assert send(500, "ann", said=False).status == 200 and left("ann") == []
     assert left("ben") == ["theirs"] and send(300, "ben").status == 200
     assert send(5000, "").status == 200, "on one's own machine there is no such limit"
+    kept["ann"] = Sent(1000, 200)
+    assert limits.quota and limits.quota.is_used_up("ann") and not limits.quota.is_used_up("ben"), "trash makes room"
 
 
 @pytest.mark.parametrize("told", ["-1", "x", "\u00b2", "1e9"])

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from app.jobs.store import TRIAL
 from app.studio.base_models import Bases
 from app.studio.dataset.drafts import Choices, Draft
 from app.studio.dataset.uploads import take_folder
@@ -31,6 +32,8 @@ from app.ui.train import images, style
 from app.ui.train import text as words
 from app.ui.train.events import SettingsRead, SettingsText, StepShown, StyleAction
 from app.ui.train.style import StyleStep
+from tests.app.jobs.working import do_next
+from tests.app.studio.small_trials import keep_pace, make_draft
 from tests.app.ui.bare_page import REQUEST as VISITOR
 from tests.app.ui.bare_page import BarePage, BareTab
 from tests.app.ui.visitor import ALL_SENT, READY
@@ -215,6 +218,31 @@ def test_the_stops_show_the_trained_part_of_a_picture_of_ones_own(step: StyleSte
     services.drafts.change(key, lambda draft: draft.with_(pictures=draft.pictures[1:]))
     (services.drafts.pictures(services.drafts.read(key)) / f"{services.drafts.read(key).pictures[0].id}.png").unlink()
     assert str(words.OWN_PICTURE) not in shown()[0], "a lost file leaves the cards as they are"
+
+
+def test_first_tries_take_the_place_of_ones_own_picture(
+    step: StyleStep, tiny_bases: dict[str, Path], tmp_path: Path, quick_runs: None
+) -> None:
+    key, services = actor_of(REQUEST).key, step.services
+    services.preferences.change(key, program="comfyui")
+    keep_pace(services.drafts, make_draft(services.drafts, key, tiny_bases["sd1"], tmp_path / "images"), 0.7)
+
+    def ask(what: str = "open", text: str = "") -> str:
+        return step.on_asked(StyleAction(what=what, text=text), REQUEST)[step.choices]
+
+    shown = ask()
+    assert str(words.TRIES_COME) in shown and shown.count(' faint"><img') == 3 and "checked><span>Draw" in shown
+    assert do_next(services.queue.store).state == "finished"
+    shown = step.refresh(REQUEST)[step.choices]
+    (picture,) = services.drafts.previews(services.drafts.read(key)).glob("trial-quick-*.webp")
+    assert f'class="look"><img src="{file_address(picture)}"' in shown and shown.count(' faint"><img') == 2
+    assert "First tries, after a minute of training or less: “" in shown and str(words.OTHERS_FOLLOW) in shown
+    changed = step.on_asked(StyleAction(what="aim", about="subject"), REQUEST)[step.choices]
+    assert f' faint"><img src="{file_address(picture)}"' in changed and str(words.OUTDATED) in changed
+    assert [job.kind for job in services.queue.store.line()] == [TRIAL]
+    off = ask("trials", "off")
+    assert str(words.OWN_PICTURE) in off and file_address(picture) not in off and services.queue.store.line() == []
+    assert 'data-ask="trials"><span>Draw' in off and services.preferences.read(key).trials is False
 
 
 def test_the_program_is_asked_first_and_decides_on_the_base(
