@@ -123,9 +123,11 @@ class Trials(DraftJobs):
         return missing
 
     def _shortened(self, config: Config) -> Config | None:
-        """The config with the steps that fit; None if these are too few, or if this computer was not measured."""
+        """The config with the steps that fit; None if these are too few, or if this computer was not measured or was
+        busy with other programs."""
         last = self._measured.last(config)
-        fits = int(SECONDS / max(last.pace.step_with(config), 1e-6)) if last and last.pace else 0
+        pace = last.pace if last else None
+        fits = int(SECONDS / max(pace.step_with(config), 1e-6)) if pace and not pace.was_busy else 0
         steps = min(config.train.steps, fits)
         train = {"steps": steps, "warmup": config.train.warmup * steps // config.train.steps}
         with suppress(VelaturaError):

@@ -20,8 +20,8 @@ def make_draft(drafts: Drafts, key: str, base: Path, images: Path) -> Draft:
     return drafts.change(key, lambda now: with_settings(with_choices(now, base=str(base)), SETTINGS))
 
 
-def keep_pace(drafts: Drafts, draft: Draft, step: float) -> None:
-    """Keep a measurement of so many seconds a step of *Quick*."""
+def keep_pace(drafts: Drafts, draft: Draft, step: float, load: float = 0.0) -> None:
+    """Keep a measurement of so many seconds a step of *Quick*, at a load of the cores by other programs."""
     config = plan(choose(draft, "preset", "quick"), name="style")
-    pace = Pace(pace_key(config), work_of(config), step, once=1.0, at=time.time(), load=0.0)
+    pace = Pace(pace_key(config), work_of(config), step, once=1.0, at=time.time(), load=load)
     Measured(drafts.paths).keep_as(f"{step}", Cost(1.0, 2, 3, 4, pace=pace))

@@ -73,15 +73,19 @@ def _tried(queue: StudioQueue, draft: Draft) -> str:
     return name
 
 
-def _begin_slowly(trials: Trials, drafts: Drafts, queue: StudioQueue, draft: Draft) -> None:
+def _be_slow(trials: Trials, drafts: Drafts, queue: StudioQueue, draft: Draft) -> None:
     keep_pace(drafts, draft, SECONDS / (LEAST_STEPS - 1))
+
+
+def _keep_the_computer_busy(trials: Trials, drafts: Drafts, queue: StudioQueue, draft: Draft) -> None:
+    keep_pace(drafts, draft, 1.0, load=1.0)
 
 
 def _keep_much(trials: Trials, drafts: Drafts, queue: StudioQueue, draft: Draft) -> None:
     trials.refuses = lambda owner: owner == "ann"
 
 
-@pytest.mark.parametrize("hinder", [_begin_slowly, _keep_much])
+@pytest.mark.parametrize("hinder", [_be_slow, _keep_the_computer_busy, _keep_much])
 def test_none_is_awaited_where_it_would_show_nothing_or_may_not_be(trials, drafts, queue, draft, hinder):
     hinder(trials, drafts, queue, draft)
     assert not trials.go_on(draft, "ann") and in_queue(queue) == []
