@@ -12,8 +12,9 @@ from app.jobs.states import ENDED, State
 from app.jobs.store import ESTIMATE
 from app.jobs.view import View
 from app.language import Sentence
+from app.studio.dataset.draft_jobs import DraftJob, DraftJobs
 from app.studio.dataset.drafts import Draft, Drafts
-from app.studio.runs.draft_jobs import DraftJob, DraftJobs
+from app.studio.names import safe_name, suggest
 from app.studio.runs.estimates import Cost, Measured, cost_key, is_as_busy, load_now, pace_in, pace_key, pace_of_run
 from app.studio.studio_queue import StudioQueue
 from trainers.config.config import Config
@@ -68,7 +69,8 @@ class EstimateJobs(DraftJobs):
             before = self._read(draft.id)
             if not again and (self._measured.cost(config, len(draft.pictures)) or self._is_current(before, key)):
                 return
-            self._begin(draft, config, owner, key)
+            name = safe_name(draft.name or suggest(draft)) or config.name
+            self._begin(draft, config.model_copy(update={"name": name}), owner, key)
 
     def begin_pace(self, draft: Draft, config: Config, owner: str) -> None:
         """Measure a draft, unless its base has a measurement that still holds, or one is in progress."""

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRIAL
+from app.studio.dataset.draft_jobs import DraftJobs
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.previews import PART_SIDE, save_preview
 from app.studio.progress import OnProgress
-from app.studio.runs.draft_jobs import DraftJobs
 from app.studio.runs.estimates import Measured, reporting
 from app.studio.settings.plan import STOPS, UNNAMED, drafts_by_preset, plan
 from app.studio.settings.prompts import suggested_prompts

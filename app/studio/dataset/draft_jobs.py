@@ -17,7 +17,6 @@ from app.jobs.processes.devices import wanted_by
 from app.jobs.small_jobs import add_small_job
 from app.jobs.states import ENDED
 from app.studio.dataset.drafts import Draft, Drafts
-from app.studio.names import safe_name, suggest
 from app.studio.studio_queue import StudioQueue
 from trainers.atomic_files import whole_file
 from trainers.config.config import Config
@@ -83,8 +82,7 @@ class DraftJobs:
         shutil.rmtree(pictures, ignore_errors=True)
         self._drafts.write_dataset(draft, pictures)
         data = config.data.model_copy(update={"images": str(pictures.absolute())})
-        name = safe_name(draft.name or suggest(draft)) or config.name
-        request = config.model_copy(update={"data": data, "name": name})
+        request = config.model_copy(update={"data": data})
         job = add_small_job(self._queue.store, self.kind, request, owner, wanted_by(config.train))
         with whole_file(self._file(draft.id)) as building:
             building.write_text(json.dumps(asdict(DraftJob(job.id, key))), encoding="utf-8")
