@@ -19,7 +19,6 @@ TOKENS_LEAD = _(
     "A program that sends a token may do through the API whatever you may. Give each program its own, and revoke it "
     "when it is no longer needed."
 )
-NO_TOKENS = _("You have no tokens.")
 NAME, DAYS, NEVER = _("What is it for?"), _("Expires after (days)"), _("never")
 MAKE, REVOKE, REVOKE_IT = _("Make a token"), _("Revoke"), _("Revoke the token {name}")
 SHOWN_ONCE = _("This is the token “{name}”. Copy it now: it is not shown again.")

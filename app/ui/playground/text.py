@@ -24,12 +24,7 @@ NO_STYLES = _("No styles here yet. Train one and try it here; until then you can
 PROMPT, PROMPT_EXAMPLE = _("Prompt"), "a lighthouse"
 SAY = _("To activate the style, add:")
 STYLES, STYLE, STRENGTH = _("Styles"), _("Style {}"), _("Strength")
-STRENGTH_OF, REMOVE_STYLE, ADD_STYLE, NO_STYLE_CHOSEN = (
-    _("Strength of {}"),
-    _("Remove {}"),
-    _("Add a style"),
-    _("No style"),
-)
+STRENGTH_OF, REMOVE_STYLE, ADD_STYLE = _("Strength of {}"), _("Remove {}"), _("Add a style")
 MARKS = ("−1", "0", "1", "2")
 GONE_NAME = _("No longer here")
 PLAIN_ONLY = _("Without a style, the base model draws alone.")
@@ -125,7 +120,7 @@ WAITING, AT_WORK, DONE = _("The drawing waits for its turn."), _("Drawing."), _(
 PROGRESS = _("Progress of the drawing")
 AND_MORE, CANCEL_ALL = _("and {} more after it"), _("Cancel all")
 
-RESULT, YOURS = _("Picture"), _("Your last drawings")
+YOURS = _("Your last drawings")
 NOTHING_DRAWN = _("Your picture appears here.")
 COMES, COMES_NEXT = _("Being drawn"), _("Next")
 WITH, PLAIN = _("With {}"), _("Without")
