@@ -21,7 +21,7 @@ SOON = 5
 """Remaining seconds from which a waiting run is said to start soon."""
 SMALL = {
     "estimate": _("Measuring the time"),
-    "trial": _("Drawing a first try"),
+    "trial": _("First try"),
     "caption": _("Writing captions"),
     "generate": _("Drawing a picture"),
 }
