@@ -24,7 +24,7 @@ NAMES = (
     r"^(·? ?)*Velatura$",  # the tab of a page whose own name is marked
     r"\.(jpg|png|bmp|webp|svg|safetensors)( · Velatura)?$",
     rf"^({'|'.join(method.about.title for method in METHODS.values())})$",
-    r"^(Velatura starter|Stable Diffusion|BLIP|Florence-2|WD14)",
+    r"^(Velatura starter|Stable Diffusion|Flux.1 dev|Chroma|BLIP|Florence-2|WD14|ComfyUI|Forge|InvokeAI|diffusers)",
 )
 """What pages say outside of messages: names of files, methods, models and of the product."""
 LOOK = {"locale": LANGUAGE, "reduced_motion": "reduce"}
