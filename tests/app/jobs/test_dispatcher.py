@@ -308,9 +308,10 @@ def test_a_trial_ends_for_a_measurement_but_not_the_other_way_round(
     store, dispatcher, tmp_path, running, waiting, ends
 ):
     store.add(NewJob(running, actions.new_folder(store, running)))
-    _job, child = begin_next(store, tmp_path)
+    job, child = begin_next(store, tmp_path)
     store.add(NewJob(waiting, actions.new_folder(store, waiting)))
     dispatcher.look()
+    assert store.job(job.id).requested == ("yield" if ends else "")
     assert (child.wait(60) != 0) if ends else (child.poll() is None)
     dispatcher.look()
     assert [each.name for each in store.line()] == ["trial"]

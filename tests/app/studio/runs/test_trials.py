@@ -55,7 +55,9 @@ def test_each_preset_is_tried_out_in_turn_until_the_draft_changes(trials, drafts
     assert trials.go_on(draft, "ann") and _tried(queue, draft) == "balanced"
     # The picture of another state stays until there is a new one; what it no longer is about ends.
     first, *others = draft.pictures
-    other = drafts.change(WHO, lambda now: now.with_(pictures=(first.model_copy(update={"caption": "fog"}), *others)))
+    other = drafts.change(
+        WHO, lambda now: now.with_(pictures=(first.model_copy(update={"caption": f"{first.caption}, rain"}), *others))
+    )
     assert trials.look(other) == {"quick": Trial(quick.path, is_current=False)}
     assert trials.go_on(other, "ann") and _tried(queue, other) == "quick" and len(in_queue(queue)) == 1
     assert do_next(queue.store).state == "finished"
