@@ -29,6 +29,7 @@ def pictures(stage: Stage) -> Iterator[str]:
     page.keyboard.press("Control+a")
     yield "train-selection"
     page.locator(".crops > summary").click()
+    page.evaluate("scrollTo(0, 0)")  # where no caption is almost hidden behind the menu
     yield "train-selection-crop"
     page.locator(".crops > summary").click()
     page.keyboard.press("Escape")
