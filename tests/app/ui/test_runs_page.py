@@ -441,7 +441,8 @@ def test_a_picture_is_compared_and_a_run_is_trained_longer(page, place):
     other = page.context.new_page()
     other.goto(link)
     other.get_by_role("heading", name="sampled").wait_for()
-    assert other.get_by_role("img", name=re.compile("Step 4$")).first.evaluate("image => image.decode().then(() => true)")
+    sample = other.get_by_role("img", name=re.compile("Step 4$")).first
+    assert sample.evaluate("image => image.decode().then(() => true)")
     page.get_by_role("button", name="Stop sharing").click()
     page.get_by_text("The link no longer shows this run.").wait_for()
     other.goto(link)

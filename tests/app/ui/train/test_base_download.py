@@ -59,7 +59,7 @@ def test_a_gated_base_is_downloaded_after_a_login_paused_resumed_and_repeated(
     expect(offer).to_contain_text("About 4.3 GB of ")
     offer.get_by_role("button", name="Download").click()
     terms = offer.get_by_role("link", name=f"Accept the terms of {OFFER.title}")
-    expect(terms).to_have_attribute("href", OFFER.page)
+    expect(terms).to_have_attribute("href", f"{base_hub.url}/{OFFER.model}")
     expect(offer.get_by_role("link", name="Make an access token")).to_have_attribute(
         "href", f"{base_hub.url}/settings/tokens"
     )
