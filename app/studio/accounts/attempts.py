@@ -67,7 +67,7 @@ class Attempts:
     def note_wrong(self, name: str, address: str, device: str = "", proxy: str = "") -> None:
         """Each wrong password doubles the wait; ten in a row lock this name from this client for 15 minutes.
 
-        Another 15 minutes without one forget them.
+        They are forgotten after 15 more minutes without one.
         """
         now = self._clock()
         place = network_of(address)

@@ -105,4 +105,4 @@ def link_of(secret: str) -> str:
 
 def taken(name: str) -> VelaturaError:
     """The error of inviting somebody who has an account."""
-    return VelaturaError("there is already an account {name}", name=name)
+    return VelaturaError("there is already an account named {name}", name=name)

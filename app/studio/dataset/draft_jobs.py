@@ -80,12 +80,17 @@ class DraftJobs:
         self._forget(draft.id)
         pictures = self._dataset(draft.id)
         shutil.rmtree(pictures, ignore_errors=True)
-        self._drafts.write_dataset(draft, pictures)
+        try:
+            self._drafts.write_dataset(draft, pictures)
+        except OSError:  # a full disk must not stay full
+            shutil.rmtree(pictures, ignore_errors=True)
+            raise
         data = config.data.model_copy(update={"images": str(pictures.absolute())})
         request = config.model_copy(update={"data": data})
         job = add_small_job(self._queue.store, self.kind, request, owner, wanted_by(config.train))
         with whole_file(self._file(draft.id)) as building:
             building.write_text(json.dumps(asdict(DraftJob(job.id, key))), encoding="utf-8")
+        self._requested(draft)  # in the time of this computer: that of a network disk may differ
 
     def _requested(self, draft: Draft) -> DraftJob | None:
         """A draft's job, which a page requests now."""

@@ -58,7 +58,7 @@ class Downloads:
             if not self.look(model).busy:
                 if sum(self.look(other).busy for other in self._wanted) >= MOST_AT_ONCE:
                     raise VelaturaError(
-                        "{count} bases are being downloaded already; wait for one, or pause it", count=MOST_AT_ONCE
+                        "{count} bases are already being downloaded; wait for one, or pause it", count=MOST_AT_ONCE
                     )
                 self._worker(model).start({"model": model})
             self._wanted.setdefault(model, set()).add(key)

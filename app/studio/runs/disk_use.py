@@ -29,4 +29,4 @@ def _files(folder: Path) -> Iterator[os.stat_result]:
             if entry.is_dir(follow_symlinks=False):
                 yield from _files(Path(entry))
             else:
-                yield entry.stat(follow_symlinks=False)
+                yield os.lstat(entry)  # on Windows, `entry.stat` has no inode

@@ -48,8 +48,9 @@ def read_notes(run: Path) -> Notes:
 def _read(run: Path, stamp: tuple[int, int]) -> Notes:
     """The notes, read once for each `stamp` of the file."""
     table = read_table(run, NOTES)
-    tags = table.get("tags")
-    return _notes(str(table.get("note", "")), ",".join(map(str, tags)) if isinstance(tags, list) else "")
+    note, tags = table.get("note"), table.get("tags")
+    words = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+    return _notes(note if isinstance(note, str) else "", ",".join(words))
 
 
 def write_notes(run: Path, note: str | None = None, tags: str | None = None) -> None:

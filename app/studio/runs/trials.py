@@ -74,6 +74,8 @@ class Trials(DraftJobs):
 
     def look(self, draft: Draft) -> dict[str, Trial]:
         """The pictures by preset, outdated ones too as long as the draft has the picture that was its first."""
+        if not draft.pictures:
+            return {}
         with self._lock:
             self._keep_finished(draft)
         current, trials = {_key(draft, name, config) for name, config in _configs(draft).items()}, {}
@@ -96,8 +98,11 @@ class Trials(DraftJobs):
                 self._forget(draft.id)
                 job = None
             if job:
-                self._is_awaited = self._state(job.number) not in {*ENDED} - {State.FINISHED}
-                return self._is_awaited
+                if self._state(job.number) in {*ENDED} - {State.FINISHED}:
+                    shutil.rmtree(self._dataset(draft.id), ignore_errors=True)
+                    return False
+                self._is_awaited = True
+                return True
             if not missing or self.refuses(owner):
                 return False
             now = self._queue.activity()
@@ -155,8 +160,8 @@ class Trials(DraftJobs):
 
 
 def prompt_of(draft: Draft) -> str:
-    """The prompt of a draft's trials."""
-    return (*draft.prompts, *suggested_prompts(draft))[0]
+    """The prompt of a draft's trials; a run that draws from captions alone may have none."""
+    return (draft.prompts or suggested_prompts(draft) or suggested_prompts(draft, "new"))[0]
 
 
 def draw_trial(config: Config, folder: Path, on_progress: OnProgress) -> None:

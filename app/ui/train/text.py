@@ -110,9 +110,9 @@ PRESETS: Mapping[str, tuple[str, str]] = {
 """Name and sentence."""
 OWN_PICTURE = _("This is one of your pictures. The first samples on the page of the training show what it learns.")
 TRIES_COME = _("This is one of your pictures, until the computer has trained for a minute and drawn a first try.")
-TRIED = _("First tries, after a minute of training or less: “{prompt}”. A whole training comes closer.")
-OTHERS_FOLLOW = _("The others follow.")
-OUTDATED = _("The faint pictures show the settings before. New ones are being drawn.")
+TRIED = _("First tries, after a minute of training or less: “{prompt}”. A full training run comes closer.")
+OTHERS_FOLLOW = _("The others will follow.")
+OUTDATED = _("The faint pictures show the earlier settings. New ones are being drawn.")
 TRY_OUT = _("Draw first tries in the background")
 INSTEAD = _("{} is chosen under Advanced. Choose one of the three to use that instead.")
 SPECIAL = _("File and memory")

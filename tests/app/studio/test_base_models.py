@@ -144,7 +144,7 @@ def test_only_two_bases_are_downloaded_at_once(paths: Paths) -> None:
     downloads = Downloads(paths)
     for model in ("nobody/one", "nobody/two", "nobody/two"):
         downloads.start(model, "ann")
-    with pytest.raises(VelaturaError, match="2 bases are being downloaded already"):
+    with pytest.raises(VelaturaError, match="2 bases are already being downloaded"):
         downloads.start("nobody/three", "ann")
     downloads.start("nobody/two", "bob")
     downloads.stop("nobody/one", "ann")

@@ -90,7 +90,7 @@ def test_people_are_invited_by_a_link_that_is_printed_once(out: Path):
     (invitation,) = rows("people", "invitations", "--out", out)
     assert (invitation["name"], invitation["role"]) == ("eve", "admin") and secret not in json.dumps(invitation)
     assert "eve" in call("people", "invitations", "--out", out).out
-    assert "there is already an account bob" in call("people", "invite", "bob", "--out", out).err
+    assert "there is already an account named bob" in call("people", "invite", "bob", "--out", out).err
     short = call("people", "invite", "eve", "--out", out)
     assert short.out.startswith("/invitation#") and "--studio" in short.err
     with people_of(out) as people:

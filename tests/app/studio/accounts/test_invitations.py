@@ -61,7 +61,7 @@ def test_an_account_that_was_added_otherwise_ends_the_invitation(invitations: In
     assert invitations.accept(secret, "other-tree") is None
     bob = people.find("bob")
     assert bob is not None and bob.password.matches("plum-tree")
-    with pytest.raises(VelaturaError, match="there is already an account bob"):
+    with pytest.raises(VelaturaError, match="there is already an account named bob"):
         invitations.make("bob")
 
 

@@ -146,3 +146,47 @@ def test_those_that_draw_class_images_first_are_left_out(trials, draft):
     subject = with_setting(draft.with_(trigger="inky"), "prior.prompt", "a drawing")
     assert trials.can_go_on(draft) and not trials.can_go_on(subject)
     assert prompt_of(draft.with_(prompts=("a fox", "a boat"))) == "a fox" and prompt_of(draft)
+
+
+def test_there_is_a_prompt_even_if_no_caption_has_one(draft):
+    bare = tuple(picture.model_copy(update={"caption": ""}) for picture in draft.pictures)
+    silent = draft.with_(pictures=bare)
+    for other in (with_setting(silent, "sample.subjects", "captions"), choose(silent, "aim", "subject")):
+        assert prompt_of(other)
+
+
+def test_a_draft_without_pictures_has_neither_trials_nor_folders(trials, drafts):
+    public = drafts.paths.public
+    before = [*public.iterdir()]
+    assert trials.look(drafts.read("user:bob")) == {} and [*public.iterdir()] == before
+
+
+def test_one_that_cannot_begin_or_fails_leaves_no_copies_of_pictures(trials, drafts, queue, draft):
+    copies = drafts.paths.drafts / draft.id / "tried"
+    last = drafts.pictures(draft) / f"{draft.pictures[-1].id}.png"
+    aside = last.rename(last.with_suffix(".aside"))
+    assert not trials.go_on(draft, "ann") and not copies.exists() and in_queue(queue) == []
+    aside.rename(last)
+    assert trials.go_on(draft, "ann") and copies.exists()
+    (job,) = queue.store.jobs()
+    actions.stop(queue.store, job.id, "cancel", actor=MACHINE_OWNER)
+    assert not trials.go_on(draft, "ann") and not copies.exists()
+
+
+def test_the_failure_of_another_draft_does_not_end_it(trials, drafts, queue, draft, tiny_bases, tmp_path):
+    other = make_draft(drafts, "user:bob", tiny_bases["sd1"], tmp_path / "other images")
+    assert trials.go_on(other, "bob")
+    (job,) = queue.store.jobs()
+    actions.stop(queue.store, job.id, "cancel", actor=MACHINE_OWNER)
+    trials.sweep()
+    calm = trials.stamp()
+    assert trials.go_on(draft, "ann") and not trials.go_on(other, "bob")
+    assert trials.stamp() != calm == 0, "the page of the first one still asks"
+
+
+def test_the_clock_of_the_disk_does_not_end_it(trials, queue, draft, monkeypatch):
+    ahead = time.time() + 10 * UNSEEN
+    monkeypatch.setattr(time, "time", lambda: ahead)
+    assert trials.go_on(draft, "ann")
+    trials.sweep()
+    assert in_queue(queue) == [TRIAL]

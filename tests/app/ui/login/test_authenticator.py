@@ -44,7 +44,7 @@ def test_an_invitation_for_a_name_of_the_command_line_adds_nobody(database):
     people.add("ann", "pear-tree")
     _, secret = Invitations(database).make("bob", "admin")
     door = opened(database, {"bob": "x"})
-    with pytest.raises(VelaturaError, match="there is already an account bob"):
+    with pytest.raises(VelaturaError, match="there is already an account named bob"):
         door.accept(secret, "plum-tree")
     assert people.find("bob") is None and door.role_of("bob") == "member"
     assert opened(database).accept(secret, "plum-tree") is not None
