@@ -16,6 +16,9 @@ LONGEST, LONGEST_BYTES = 60, 96
 """Maximum characters and bytes of a name; some download names combine two."""
 MANY_MARKS = re.compile(r"([\u0300-\u036f]{3})[\u0300-\u036f]+")
 """Maximum combining marks on a letter."""
+JOINERS = "\u200c\u200d"
+"""Invisible, but part of many emoji and of words in several scripts."""
+STRAY_JOINERS = re.compile(rf"(?<![^\x00-\x7f{JOINERS}])[{JOINERS}]+")
 MY_STYLE = _("My style")
 QUOTES = str.maketrans(dict.fromkeys("’'“”„«»"))
 
@@ -75,6 +78,7 @@ def _shortened(name: str) -> str:
 
 
 def plain(words: str, longest: int = 80) -> str:
-    """Untrusted text on one line, without invisible characters, truncated."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in words[: 4 * longest]).split())
+    """Untrusted text on one line, truncated, without invisible characters that join nothing."""
+    joined = STRAY_JOINERS.sub("", words[: 4 * longest])
+    line = " ".join("".join(sign if sign.isprintable() or sign in JOINERS else " " for sign in joined).split())
     return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"

@@ -34,6 +34,9 @@ def test_a_field_is_written_alone_and_becomes_one_line(run):
     assert read_notes(run) == Notes("too strong from here", ("blue", "ink", "to compare"))
     assert read_notes(run).typed == "blue, ink, to compare"
     assert read_notes(run).line == "too strong from here #blue #ink #to compare"
+    write_notes(run, note="👩\u200d💻 \u202efox\u200d\u200b", tags="می\u200cشود, \u200d, ink\u200d")
+    assert read_notes(run) == Notes("👩\u200d💻 fox", ("می\u200cشود", "ink"))
+    write_notes(run, tags="blue, ink, to compare")
     write_notes(run, note="")
     assert read_notes(run).line == "#blue #ink #to compare"
     write_notes(run, note="x" * 300, tags=",".join(f"{number}{'y' * 40}" for number in range(20)))
