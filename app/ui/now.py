@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
+from urllib.parse import quote
 
 import anyio
 from starlette.concurrency import run_in_threadpool
@@ -19,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 
 from app.changes import Changes
 from app.jobs.states import ENDED, State
-from app.jobs.store import GENERATE
+from app.jobs.store import GENERATE, TRAIN
 from app.jobs.trash.trash import Trash, TrashItem
 from app.jobs.view import View
 from app.language import translated
@@ -40,6 +41,7 @@ UNDO_FOR = 600.0
 """Seconds for which pages offer an undo; the trash keeps the item longer."""
 SETTLED = 2.0
 """Seconds after which the modification time of the trash's folder can no longer hide a second change."""
+RUNS = "runs"
 LATEST = 20
 """Maximum number of ended runs sent to pages."""
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -85,6 +87,8 @@ class Now:
     """Whether a picture is being drawn or is next."""
     undoable: tuple[Undoable, ...] = ()
     """Recent trash items, newest first."""
+    page: str = RUNS
+    """The page that the line leads to: that of the only run, or the list."""
 
     def body(self, user: str | None) -> dict[str, object]:
         """The response body in the request's language, with the user's own ended runs and undo."""
@@ -94,6 +98,7 @@ class Now:
             "version": self.version,
             "line": self.line,
             "busy": self.busy,
+            "page": self.page,
             "brief": self.brief,
             "user": user,
             "ended": ended,
@@ -185,7 +190,10 @@ class NowRoutes:
         undoable = tuple(
             Undoable(item.id, item.owner, said) for item in self._trash.items(UNDO_FOR) if (said := describe(item))
         )
-        return Now(self._version, line, now.view is not None, brief(now), self._ended, draws, undoable)
+        page = RUNS
+        if now.view is not None and now.view.job.kind == TRAIN and not now.waiting:
+            page = f"run?id={quote(now.view.job.folder.name)}"
+        return Now(self._version, line, now.view is not None, brief(now), self._ended, draws, undoable, page)
 
     def _note_ended(self, runs: list[View]) -> None:
         for view in runs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import Any, Literal
 
@@ -25,9 +26,8 @@ def build_on_meta(tree: str, part: Part) -> nn.Module:
 
 def build_from_config(config: dict[str, Any]) -> nn.Module:
     """The network of a diffusers or transformers config, on the meta device."""
-    import diffusers
-    import transformers
-
+    # Both replace themselves while they are imported: an `import` of another thread gets what they replace.
+    diffusers, transformers = (importlib.import_module(name) for name in ("diffusers", "transformers"))
     with quietly(), torch.device("meta"):  # diffusers imports its classes on access
         if "_class_name" in config:
             return getattr(diffusers, config["_class_name"]).from_config(config)

@@ -23,6 +23,7 @@ followNow(now => {
   if (busy.lastChild.textContent !== now.line) busy.lastChild.textContent = now.line;
   busy.toggleAttribute('data-on', now.busy);
   busy.title = now.line;
+  busy.href = now.page;
   announce(now);
   document.dispatchEvent(new CustomEvent('velatura:now', {detail: now}));
   if (version && version < now.version) document.dispatchEvent(new Event('velatura:changed'));

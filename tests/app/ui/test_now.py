@@ -18,6 +18,8 @@ from app.changes import Changes
 from app.jobs import actions
 from app.jobs.job import NewJob
 from app.jobs.permissions import MACHINE_OWNER, Actor
+from app.jobs.processes.process import own_identity
+from app.jobs.store import TRAIN
 from app.jobs.trash.trash import Trash
 from app.studio.studio_queue import StudioQueue
 from app.ui import now
@@ -55,6 +57,17 @@ def test_the_version_grows_with_each_change_and_with_the_server(queue: StudioQue
     assert second.line == "1 waiting" and third == second
     versions = [first.version, second.version, NowRoutes(queue, Changes()).look().version]
     assert sorted(set(versions)) == versions
+
+
+def test_the_line_leads_to_the_only_run(queue: StudioQueue, tmp_path: Path) -> None:
+    store, routes = queue.store, NowRoutes(queue, Changes())
+    store.add(NewJob(TRAIN, store.runs / "dusk & dawn"))
+    assert routes.look(newer=True).page == "runs"
+    claimed = store.claim(lambda *_: "cpu", own_identity())
+    assert claimed is not None and store.begin(claimed.id, claimed.token, own_identity()) is not None
+    assert routes.look(newer=True).page == "run?id=dusk%20%26%20dawn"
+    store.add(NewJob(TRAIN, store.runs / "next"))
+    assert routes.look(newer=True).page == "runs"
 
 
 def test_the_version_grows_with_what_changes_beside_the_queue(queue: StudioQueue) -> None:
@@ -177,6 +190,7 @@ def is_told(page: Any, url: str) -> None:
         "version": 1,
         "line": "Harbour: 62%",
         "busy": True,
+        "page": "runs",
         "brief": "62% · 9 min",
         "user": None,
         "ended": ended,

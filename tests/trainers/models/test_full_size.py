@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from diffusers.loaders import single_file_utils as converter
@@ -12,6 +15,18 @@ from trainers.models.bases.detect import family_of_file
 from trainers.models.files.header import Header
 from trainers.models.full_size import build_on_meta
 
+AT_ONCE = """
+import threading
+from trainers.models.full_size import build_on_meta
+start, built = threading.Barrier(4), []
+def build():
+    start.wait()
+    built.append(build_on_meta("sd1", "vae"))
+threads = [threading.Thread(target=build) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(built))
+"""
 COUNTS = {
     ("sd1", "unet"): (859_520_964, 686),
     ("sd1", "vae"): (83_653_863, 248),
@@ -116,3 +131,9 @@ def test_loader_finds_every_tensor_of_a_real_checkpoint(tree, states):
 
 def _shapes(tensors):
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def test_threads_that_are_first_to_need_a_library_all_get_it():
+    """The libraries replace their modules while they are imported."""
+    done = subprocess.run([sys.executable, "-c", AT_ONCE], capture_output=True, text=True)
+    assert done.stdout == "4\n", done.stderr
