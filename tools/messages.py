@@ -40,6 +40,7 @@ ERRORS = (
     "NewerJournalError",
     "NotOwnerError",
     "VelaturaError",
+    "TakenError",
 )
 KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "_": None,

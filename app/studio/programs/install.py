@@ -21,7 +21,13 @@ from trainers.formats.write.convert import is_plain, why_not_plain, write_plain
 from trainers.messages import Message, joined, plural
 from trainers.messages import Message as _
 
+STEPS = "ss_steps"
+"""The key of a style's steps in its metadata."""
 TAKEN = _("{place} is another file of this name; rename the style, or move that file away")
+
+
+class TakenError(VelaturaError):
+    """Another file has the name of a style."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,19 @@ def install(style: Path, name: str, place: Place, overwrite: bool = False) -> In
     return Installed(target, prompt, word, other, left_out, not any(new), origin_of(outline).problem(target.name))
 
 
+def install_beside(style: Path, name: str, place: Place) -> Installed:
+    """Install a style; if another file has its name, perhaps another step of its run, with its steps in the name.
+
+    Raises as `install` does.
+    """
+    try:
+        return install(style, name, place)
+    except TakenError:
+        if not (steps := read_outline(style).metadata.get(STEPS, "")).isdecimal():
+            raise
+        return install(style, f"{name} {steps}", place)
+
+
 def choose_form(outline: Style, name: str, program: str, family: str) -> Form:
     """The form of a style that a program reads completely: its file, its run's plain LoRA, or a conversion.
 
@@ -138,7 +157,7 @@ def _put(source: Path, target: Path, overwrite: bool, convert: bool = False) -> 
         if (target.exists() or target.is_symlink()) and not overwrite:
             if target.is_file() and filecmp.cmp(made, target, shallow=False):
                 return False
-            raise VelaturaError(TAKEN.format(place=target))
+            raise TakenError(TAKEN.format(place=target))
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(target) as building:
             shutil.copyfile(made, building)

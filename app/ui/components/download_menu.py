@@ -9,7 +9,7 @@ from typing import Any
 
 from app.language import Sentence
 from app.studio.programs.find import Place
-from app.studio.programs.install import install
+from app.studio.programs.install import install_beside
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import GONE, HUGE, StyleLibrary
 from app.ui.components import text as words
@@ -110,9 +110,9 @@ def find_installs(item: StyleEntry, places: Sequence[Place]) -> tuple[DownloadOf
 
 def put_into(item: StyleEntry, place: Place) -> Message:
     """Put a style into a program, and return a report. Raises VelaturaError or OSError."""
-    done, program = install(item.path, item.name, place), place.program.title
+    done, program = install_beside(item.path, item.name, place), place.program.title
     report = (words.WAS_IN if done.was_there else words.IS_IN).format(
-        program=program, name=item.name, file=short(done.file)
+        program=program, name=done.file.stem, file=short(done.file)
     )
     is_silent = place.kind in words.USE_SILENT and not item.words and item.method != TEXTUAL_INVERSION
     uses = words.USE_SILENT if is_silent else words.USE_IN

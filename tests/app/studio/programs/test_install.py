@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from app.studio.programs.find import PROGRAMS, Kind, Place
-from app.studio.programs.install import install
+from app.studio.programs.install import install, install_beside
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import embedding_path
 
@@ -64,6 +64,22 @@ def test_another_file_of_this_name_stays(tmp_path: Path) -> None:
         install(style, "dusk", there)
     assert taken.is_symlink()
     assert not install(style, "dusk", there, overwrite=True).was_there and taken.read_bytes() == style.read_bytes()
+
+
+def test_another_step_of_a_style_is_put_beside_the_first(tmp_path: Path) -> None:
+    there = program(tmp_path, "comfyui")
+    first, second, foreign = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "foreign"))
+    save_file(PLAIN, first, {"ss_steps": "400"})
+    save_file(PLAIN, second, {"ss_steps": "240"})
+    save_file(PLAIN, foreign, {"ss_steps": "../../240"})
+    assert install_beside(first, "dusk", there).file.name == "dusk.safetensors"
+    for was_there in (False, True):
+        done = install_beside(second, "dusk", there)
+        assert (done.file.name, done.prompt, done.was_there) == ("dusk 240.safetensors", "dusk 240", was_there)
+    assert install_beside(first, "dusk", there).was_there
+    with pytest.raises(VelaturaError, match="is another file of this name"):
+        install_beside(foreign, "dusk", there)
+    assert sorted(path.name for path in there.styles.iterdir()) == ["dusk 240.safetensors", "dusk.safetensors"]
 
 
 @pytest.mark.parametrize("name", ["../dusk", "a/b", "a\\b", "..", ""])
