@@ -52,7 +52,7 @@ def install(layout: Layout, source: Source, outputs: Path | None, torch: str | N
     version = source.name(new.torch)
     print("\n".join(_plan(layout, source, new, before)))
     if before == version:
-        print("\nThis version is installed. Its launchers are written again.")
+        print("\nThis version is installed already. Its launchers are written again.")
     elif before:
         refuse_if_busy(layout, Path(kept.outputs))
     if not is_complete(layout, version):
@@ -148,8 +148,8 @@ def refuse_if_busy(layout: Layout, outputs: Path) -> None:
     busy = [job["name"] for job in json.loads(process.stdout) if job["state"] not in IDLE]
     if busy:
         raise RefusedError(
-            f"{', '.join(busy)} is at work. Stop the studio with *Stop Velatura* or `velatura ui --stop`, so that what "
-            "waits goes on waiting; then wait until it ends, or stop and save it: velatura queue stop NAME"
+            f"{', '.join(busy)} is at work. Wait until it ends, or stop and keep it: velatura queue stop NAME. If more "
+            "is waiting, stop the studio first, so that nothing new begins: velatura ui --stop"
         )
 
 
