@@ -30,8 +30,9 @@ class ListChoice(PageEvent):
             return cls()
 
     def finds(self, text: str) -> bool:
-        """Whether a text contains the search."""
-        return self.search.strip().casefold() in text.casefold()
+        """Whether a text contains all words of the search."""
+        text = text.casefold()
+        return all(word in text for word in self.search.casefold().split())
 
     def ordered(self, items: Iterable[Item], name: Callable[[Item], str], size: Callable[[Item], int]) -> list[Item]:
         """The items, which come with the newest first, in the chosen order."""

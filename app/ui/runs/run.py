@@ -209,7 +209,7 @@ class RunPage:
         if view is None:
             return {self.notice: banner(words.NO_SUCH_RUN[0], kind="problem")}
         try:
-            target = self.services.preferences.read(actor_of(request).key).program
+            target = self._target(actor_of(request), self.library.of_run(view.job.name))
             if event.file == "put":
                 return {self.notice: banner(put_into(self._entry(view), self.services.programs.of(target)))}
             place = self._file(view, event.file, target)
@@ -261,7 +261,7 @@ class RunPage:
 
     def _gains(self, view: View, entry: StyleEntry | None, actor: Actor, choice: chosen.Choice) -> dict[str, Control]:
         """The controls of a run's style: its download, named after its step and program, and the way into a program."""
-        target, programs = self.services.preferences.read(actor.key).program, self.services.programs
+        target, programs = self._target(actor, entry), self.services.programs
         step = chosen.chosen_step(view, choice)
         served = entry is not None and self.library.serves(entry, target)
         label = words.DOWNLOAD_FOR if served else words.DOWNLOAD_STEP
@@ -272,6 +272,13 @@ class RunPage:
         if served and any(place.kind == target for place in programs.found()):
             gains["put"] = Fetch(shared.PUT_INTO.format(TITLES[target]), "put")
         return gains | {"put-elsewhere": Button(shared.PUT_ELSEWHERE, "put", view.job.name)}
+
+    def _target(self, actor: Actor, entry: StyleEntry | None) -> Target:
+        """The program that somebody makes styles for; until they choose, one on this computer that opens this style."""
+        target, programs = self.services.preferences.read(actor.key).program, self.services.programs
+        if target or entry is None or not programs.allowed:
+            return target
+        return next((place.kind for place in programs.found() if self.library.serves(entry, place.kind)), target)
 
     def _readers(self, entry: StyleEntry | None) -> str:
         """The programs that read the run's style; "" if only Velatura does."""

@@ -248,7 +248,7 @@ ADVANCED = _("Advanced")
 ADVANCED_LINE = _("{method}, {settings}")
 
 # Step 3
-START_TITLE = _("Ready when you are")
+START_TITLE = _("Check and start")
 NAME, NAME_HINT = (
     _("Name of the style"),
     _("Letters of any script, digits and spaces. It becomes the name of the file."),
@@ -269,7 +269,7 @@ MEASURED_BEFORE = _("Measured before, with the same settings. Once it has starte
 MEASURING, MEASURING_STEPS = _("Measuring …"), _("Measuring … {done} of {of} steps.")
 WAITS_TO_MEASURE = _("Waiting to measure. Times appear when the computer is free.")
 WAITS_WITH_ESTIMATES = _("Waiting to measure. Until the computer is free, times are estimates.")
-NOT_MEASURED_HERE = _("It is measured once the base model is here and nothing is left to fix.")
+NOT_MEASURED_HERE = _("The time is measured once the base model is on this computer and nothing is left to fix.")
 MEASURE_AGAIN = _("Measure again")
 START_ANYWAY = _("You need not wait for it.")
 TOO_BIG = _("Needs about {}, {} are free. Low memory needs less.")

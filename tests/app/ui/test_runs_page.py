@@ -264,6 +264,8 @@ def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_
     candidate = page.get_by_role("button", name="Candidate")
     expect(candidate).to_have_attribute("aria-pressed", "true")
     expect_steps(page, "Before training", "Step 150, starred", "Step 300, candidate")
+    boxes = [page.locator(f"#cell-{step} img").bounding_box() for step in (150, 300)]
+    assert boxes[0]["width"] == boxes[1]["width"] and boxes[0]["height"] == boxes[1]["height"]
     wait_until(lambda: read_choice(run) == Choice(150, (300,)), "the studio has the candidate")
     page.get_by_role("link", name="Compare the candidates").click()
     expect(page.get_by_label("Values along a row")).to_have_value("150, 300")

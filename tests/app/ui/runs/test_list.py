@@ -32,7 +32,13 @@ def shown(queue: StudioQueue, **choice: str) -> list[str]:
 
 
 def test_runs_are_found_by_name_note_and_tag(page):
-    for search, names in (("STRONG", ["cloud"]), ("#blue", ["cloud"]), ("berl", ["Berlin"]), ("green", [])):
+    for search, names in (
+        ("STRONG", ["cloud"]),
+        ("#blue", ["cloud"]),
+        ("berl", ["Berlin"]),
+        ("blue  strong", ["cloud"]),
+        ("green", []),
+    ):
         assert shown(page, search=search) == names, search
     html = str(listing(page, page.look(), ListChoice(), MACHINE_OWNER))
     assert "<small>too strong &lt;b&gt; #blue #to compare</small>" in html and html.count(" kB</small>") == 4
