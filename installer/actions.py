@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ NEEDED = {"linux": (2.9, 5.6), "win32": (0.6, 2.0), "darwin": (0.5, 2.0)}
 SMALL = (0.5, 1.6)
 """The same on Linux with PyTorch for the CPU alone."""
 OWN = (
+    "removing",
     "versions",
     "building",
     "downloads",
@@ -42,6 +44,8 @@ def install(layout: Layout, source: Source, outputs: Path | None, torch: str | N
     """Install a version, or update to it. Refused if something stands in the way; nothing has then changed."""
     layout.refuse_other_folder()
     record, before = layout.record(), layout.current()
+    if not is_complete(layout, before):  # its removal was interrupted
+        before = ""
     kept = record or Record(str(Path.home() / "Velatura"), "")
     new = replace(
         kept,
@@ -117,15 +121,20 @@ def uninstall(layout: Layout, ask: Ask) -> None:
     if outputs:
         print(f"Keeps your trainings, styles, accounts and settings: {outputs}")
     print("Keeps base models in the cache of Hugging Face, which other programs use, too.")
-    if outputs and layout.current():
+    is_whole = is_complete(layout, layout.current())
+    if outputs and is_whole:
         refuse_if_busy(layout, outputs)
     if not ask("Uninstall Velatura?"):
         raise RefusedError("nothing was removed")
     with layout.locked():
-        if outputs and layout.current():
+        if outputs and is_whole:
             stop_studio(layout, outputs)
+        print("Removing it", flush=True)
         launchers.remove(layout)
         layout.command.unlink(missing_ok=True)
+        shutil.rmtree(layout.root / "removing", ignore_errors=True)
+        with suppress(OSError):  # Windows keeps what is open; at once, so that a kill leaves no half version in use
+            layout.versions.rename(layout.root / "removing")
         for name in OWN:
             path = layout.root / name
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
@@ -235,7 +244,8 @@ def _keep_installer(layout: Layout, source: Source) -> None:
 
 def _tidy(layout: Layout, kept: set[str]) -> None:
     """Remove downloads and versions that are neither in use nor the previous one."""
-    shutil.rmtree(layout.downloads, ignore_errors=True)
+    for folder in (layout.downloads, layout.root / "removing"):
+        shutil.rmtree(folder, ignore_errors=True)
     for place in layout.versions.iterdir():
         if place.name not in kept:
             shutil.rmtree(place, ignore_errors=True)

@@ -56,6 +56,20 @@ def test_a_folder_with_files_of_something_else_is_refused(tmp_path: Path) -> Non
     layout.refuse_other_folder()  # a kill ended it here
 
 
+def test_after_an_interrupted_removal_it_is_installed_or_removed_again(tmp_path: Path) -> None:
+    source = open_source(str(make_source(tmp_path / "source", "1.0", 1, tmp_path / "wheels")), tmp_path)
+    layout = Layout(tmp_path / "program")
+    with layout.locked():
+        (layout.root / "removing" / "1.0-ab").mkdir(parents=True)
+        layout.use("1.0-ab", Record(str(tmp_path / "outputs"), "source"))
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "queue.db").touch()
+    with pytest.raises(RefusedError, match="nothing was changed"):  # it asks; it does not stumble over the version
+        actions.install(layout, source, None, None, no)
+    actions.uninstall(layout, lambda _: True)
+    assert not layout.root.exists() and (tmp_path / "outputs" / "queue.db").exists()
+
+
 def test_nothing_is_changed_without_consent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = open_source(str(make_source(tmp_path / "source", "1.0", 1, tmp_path / "wheels")), tmp_path)
     for torch, said in (
