@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def main() -> int:
         os.environ.pop(name, None)
     code = attempt(options)
     if options.wait and sys.stdin.isatty():
-        input("\nPress Enter to close this window.")
+        with suppress(EOFError, KeyboardInterrupt):  # the window was closed
+            input("\nPress Enter to close this window.")
     return code
 
 
@@ -75,7 +77,10 @@ def run(options: argparse.Namespace, layout: Layout) -> int:
             return True
         if not sys.stdin.isatty():
             raise RefusedError("there is no terminal to ask in; say --yes if you agree")
-        return input(f"\n{question} [y/N] ").strip().lower() in ("y", "yes", "j", "ja")
+        try:
+            return input(f"\n{question} [y/N] ").strip().lower() in ("y", "yes", "j", "ja")
+        except EOFError:
+            return False
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         if options.command == "uninstall":
