@@ -25,7 +25,7 @@ from trainers.messages import Message, joined
 
 PROBLEMS = (State.FAILED, State.INTERRUPTED, State.HANGING)
 MENU = (
-    ("download", "put", "put-elsewhere", "try", "steps", "samples", "share", "clone"),
+    ("put", "download", "put-elsewhere", "try", "steps", "samples", "share", "clone"),
     ("pause", "resume", "longer"),
     ("stop", "cancel", "retry", "delete"),
 )
@@ -118,7 +118,7 @@ def read_acts(view: View, sampled: bool, gains: Mapping[str, Control], style: st
 
 
 def _most_wanted(view: View, allowed: set[str]) -> list[str]:
-    """The buttons beside the menu, the main one first: the download if there is a style, else the way to one."""
+    """The buttons beside the menu, the main one first: the way to use the style if there is one, else the way to it."""
     offered = failures.offer(view) if allowed & {"retry", "resume"} else ""
     if offered in (*RESTARTS, failures.ACCEPT):  # permitted as `retry` and `resume`
         allowed = {*allowed, offered}
@@ -130,7 +130,8 @@ def _most_wanted(view: View, allowed: set[str]) -> list[str]:
         **dict.fromkeys((State.PAUSED, State.STOPPED, State.INTERRUPTED, State.CANCELLED), ("resume", "retry")),
     }.get(view.state, ("stop",))
     way = [key for key in ways if key in allowed][:1]
-    gains: list[str] = [key for key in ("download", "put", "try") if key in allowed]
+    uses = ("put", "download", "try") if view.state in ENDED else ("download", "put", "try")
+    gains: list[str] = [key for key in uses if key in allowed]
     if view.state == State.FAILED and way and not gains:
         others = [failures.CHANGE] if way != [failures.CHANGE] else ["retry"] if is_guess and "retry" in allowed else []
         return [*way, *others, "log"]

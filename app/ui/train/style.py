@@ -149,12 +149,12 @@ class StyleStep:
 
     # ---------------------------------------------------------------- within
     def _suit_base(self, actor: Actor) -> None:
-        """Replace the starter by the base that was chosen last, or by the only one whose styles the program opens; to
-        try things out, replace a base that is not on this computer by the starter."""
+        """Take the starter to try things out; else replace it by the base that was chosen last, or by the only one that
+        suits the program."""
         key, bases, preferences = actor.key, self.services.bases, self.services.preferences.read(actor.key)
         target, base = preferences.program, bases.look(self.services.drafts.read(key).choices.base)
         suited = ""
-        if target == TRY and base.problem:
+        if target == TRY:
             suited = STARTER
         elif target and lacks_base(target, base):
             here = [each.model for each in bases.found() if opens(target, each)]

@@ -264,6 +264,8 @@ def test_a_style_is_downloaded_for_the_program_and_put_into_it(queue, tmp_path, 
     assert "Download step 300 for A1111" in acts("a1111") and 'data-fetch="put"' not in acts("a1111")
     for target in ("comfyui", ""):  # until somebody chooses, a program on this computer
         assert "Download step 300 for ComfyUI" in acts(target) and "Put into ComfyUI" in acts(target)
+    main = acts("comfyui").partition('class="slot first"')[2].partition("</div>")[0]
+    assert "Put into ComfyUI" in main and "Download step 300" in acts("a1111").partition('class="slot first"')[2]
     write_snapshot(run, 150)
     page.on_starred(StepStarred(step=150), SOMEBODY, "a", "")
     assert "Download step 150 for ComfyUI" in acts("comfyui")

@@ -278,6 +278,7 @@ def test_the_program_is_asked_first_and_decides_on_the_base(
     step.on_asked(StyleAction(what="base", about=str(tmp_path / "models" / "my flux")), REQUEST)
     shown, base = choose("a1111")
     assert Path(base).name == "my flux" and "A1111 does not open styles for Flux.1." in shown
+    assert choose("try")[1] == "starter" and Path(choose("forge")[1]).name == "my flux"
     # A fresh draft begins with the base that was chosen last, a clone keeps that of its run.
     choose("comfyui")
     services.drafts.change(key, lambda draft: draft.with_(choices=Choices()))
