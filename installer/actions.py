@@ -132,9 +132,9 @@ def uninstall(layout: Layout, ask: Ask) -> None:
         print("Removing it", flush=True)
         launchers.remove(layout)
         layout.command.unlink(missing_ok=True)
-        shutil.rmtree(layout.root / "removing", ignore_errors=True)
+        shutil.rmtree(layout.removing, ignore_errors=True)
         with suppress(OSError):  # Windows keeps what is open; at once, so that a kill leaves no half version in use
-            layout.versions.rename(layout.root / "removing")
+            layout.versions.rename(layout.removing)
         for name in OWN:
             path = layout.root / name
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
@@ -244,7 +244,7 @@ def _keep_installer(layout: Layout, source: Source) -> None:
 
 def _tidy(layout: Layout, kept: set[str]) -> None:
     """Remove downloads and versions that are neither in use nor the previous one."""
-    for folder in (layout.downloads, layout.root / "removing"):
+    for folder in (layout.downloads, layout.removing):
         shutil.rmtree(folder, ignore_errors=True)
     for place in layout.versions.iterdir():
         if place.name not in kept:

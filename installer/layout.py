@@ -77,6 +77,11 @@ class Layout:
         """A copy of the source that is being built."""
         return self.root / "building"
 
+    @property
+    def removing(self) -> Path:
+        """Versions that are being removed."""
+        return self.root / "removing"
+
     def environment_python(self, version: str) -> Path:
         """The Python of a version's environment."""
         return self.versions / version / ("Scripts/python.exe" if WINDOWS else "bin/python")

@@ -336,18 +336,16 @@ def _show(store: Store, as_json: bool) -> None:
 
 
 def _row(item: View | Folded) -> tuple[object, ...]:
-    from app.studio.runs.disk_use import disk_use
     from app.studio.runs.notes import read_notes
-    from app.studio.sweeps.fold import Folded
+    from app.studio.sweeps.fold import Folded, size_of
     from app.studio.sweeps.sweeps import progress
 
+    size = readable_size(size_of(item))
     if isinstance(item, Folded):
         devices = sorted({each.view.job.device for each in item.members if each.view is not None} - {""})
-        size = sum(disk_use(each.view.job.folder) for each in item.members if each.view is not None)
-        return "–", item.sweep.name, "sweep", " ".join(devices) or "–", readable_size(size), progress(item.members).line
+        return "–", item.sweep.name, "sweep", " ".join(devices) or "–", size, progress(item.members).line
     line = " ".join(filter(None, (item.line, read_notes(item.job.folder).line)))
-    size = disk_use(item.job.folder)
-    return item.job.id, item.job.name, item.state, item.job.device or "–", readable_size(size), line
+    return item.job.id, item.job.name, item.state, item.job.device or "–", size, line
 
 
 def _facts(view: View) -> dict[str, Any]:

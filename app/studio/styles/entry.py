@@ -88,7 +88,7 @@ class StyleEntry:
     partly: tuple[str, ...] = ()
     """Programs that read only part of it."""
     about: Notes = NO_NOTES
-    """What people wrote about its run."""
+    """The note and the tags of its run."""
 
 
 def read_entry(path: Path, view: View | None, mode: int) -> StyleEntry | Message:

@@ -298,10 +298,10 @@ class StyleLibrary:
 
     def _trained(self, path: Path, view: View) -> StyleEntry | None:
         item = self._known(path, view)
+        if item is None:
+            return None
         alias, about = renamed_style(view.job.folder), read_notes(view.job.folder)
-        return (
-            replace(item, name=alias or item.name, about=about) if item is not None and (alias or about.line) else item
-        )
+        return replace(item, name=alias or item.name, about=about)
 
     def _found(self, path: Path, owners: Mapping[str, str]) -> StyleEntry | None:
         item = self._known(path, None)

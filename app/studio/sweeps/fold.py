@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs.view import View
+from app.studio.runs.disk_use import disk_use
 from app.studio.sweeps.sweep_file import Sweep, list_sweeps, reference_of
 from app.studio.sweeps.sweeps import Member, members
 
@@ -17,6 +18,12 @@ class Folded:
 
     sweep: Sweep
     members: tuple[Member, ...]
+
+
+def size_of(item: View | Folded) -> int:
+    """Bytes on disk of a run, or of a sweep's runs."""
+    views = [member.view for member in item.members] if isinstance(item, Folded) else [item]
+    return sum(disk_use(view.job.folder) for view in views if view is not None)
 
 
 def fold(runs: Path, views: Sequence[View], every: Sequence[View] | None = None) -> list[View | Folded]:

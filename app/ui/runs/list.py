@@ -18,12 +18,11 @@ from app.jobs.store import ESTIMATE
 from app.jobs.view import View
 from app.language import translate
 from app.studio.runs import chosen, samples
-from app.studio.runs.disk_use import disk_use
 from app.studio.runs.notes import read_notes
 from app.studio.runs.start_times import StartTimes
 from app.studio.services import Services
 from app.studio.studio_queue import QueueSnapshot, StudioQueue, share
-from app.studio.sweeps.fold import Folded, fold
+from app.studio.sweeps.fold import Folded, fold, size_of
 from app.studio.sweeps.sweeps import progress
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, Control
@@ -151,7 +150,7 @@ class SmallJob:
 def listing(queue: StudioQueue, found: QueueSnapshot, choice: ListChoice, actor: Actor) -> Markup:
     """The list: problems of the queue, a page of runs, other jobs, and a cluster's machines."""
     fitting = [view for view in found.runs if _fits(view, choice, actor)]
-    items = choice.ordered(fold(queue.store.runs, fitting, found.runs), _name, _size)
+    items = choice.ordered(fold(queue.store.runs, fitting, found.runs), _name, size_of)
     page = min(choice.page, max(1, -(-len(items) // A_PAGE)))
     problem, repair = _problem(found.problem, actor)
     starts = StartTimes(queue.paths, lambda: found.views)
@@ -173,13 +172,6 @@ def _name(item: View | Folded) -> str:
     return item.sweep.name if isinstance(item, Folded) else item.job.name
 
 
-def _size(item: View | Folded) -> int:
-    """Bytes on disk; a sweep has those of its runs."""
-    if not isinstance(item, Folded):
-        return disk_use(item.job.folder)
-    return sum(disk_use(member.view.job.folder) for member in item.members if member.view is not None)
-
-
 def _any_row(
     queue: StudioQueue, item: View | Folded, actor: Actor, starts: StartTimes, choice: ListChoice
 ) -> RunRow | SweepRow:
@@ -197,7 +189,7 @@ def _sweep_row(queue: StudioQueue, item: Folded) -> SweepRow:
         run_words.sweep_kind(item.sweep.axes),
         progress(item.members).line,
         sum(map(share, views)) / len(views),
-        readable_size(_size(item)),
+        readable_size(size_of(item)),
     )
 
 
@@ -213,7 +205,7 @@ def _row(queue: StudioQueue, view: View, actor: Actor, starts: StartTimes, choic
         view.state in ENDED,
         choice.sort == "newest" and "move" in actor.permitted(view.job.owner, view.actions),
         tuple(find_controls(view, actor)),
-        readable_size(_size(view)),
+        readable_size(size_of(view)),
         read_notes(view.job.folder).line,
     )
 

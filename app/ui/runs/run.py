@@ -209,10 +209,11 @@ class RunPage:
         if view is None:
             return {self.notice: banner(words.NO_SUCH_RUN[0], kind="problem")}
         try:
-            target = self._target(actor_of(request), self.library.of_run(view.job.name))
+            entry = self.library.of_run(view.job.name) if event.file in ("style", "put") else None
+            target = self._target(actor_of(request), entry)
             if event.file == "put":
-                return {self.notice: banner(put_into(self._entry(view), self.services.programs.of(target)))}
-            place = self._file(view, event.file, target)
+                return {self.notice: banner(put_into(_present(entry), self.services.programs.of(target)))}
+            place = self._file(view, event.file, entry, target)
         except (OSError, VelaturaError) as error:
             return {self.notice: banner(shared.NO_FILE.format(message_of(error)), kind="problem")}
         return {self.files: {"address": file_address(place), "name": place.name, "nonce": place.parent.name}}
@@ -231,7 +232,7 @@ class RunPage:
             notice, count = in_a_banner(error), 0
         return {self.notice: notice} | self.refresh(name, drawn, NOTHING_SEEN, request, count)
 
-    def _file(self, view: View, what: str, target: Target) -> Path:
+    def _file(self, view: View, what: str, entry: StyleEntry | None, target: Target) -> Path:
         public = self.queue.public(view)
         if what == "samples":
             return samples.archive(view, public)
@@ -240,22 +241,15 @@ class RunPage:
         style = chosen.chosen_style(view.job.folder)
         if style is None:
             raise VelaturaError(words.NO_STYLE)
-        entry = self.library.of_run(view.job.name)
         if entry is not None and self.library.serves(entry, target):
             return self.library.download(entry, target)
         return offer_file(style, public, f"{view.job.name}{SUFFIX}")
-
-    def _entry(self, view: View) -> StyleEntry:
-        entry = self.library.of_run(view.job.name)
-        if entry is None:
-            raise VelaturaError(words.NO_STYLE)
-        return entry
 
     def _put(self, event: RunAction) -> str:
         """Put the run's style into a program whose folder was typed, and return the report."""
         try:
             place = self.services.programs.remember(kind_called(event.program), Path(event.folder.strip()))
-            return banner(put_into(self._entry(self.queue.find(event.about)), place))
+            return banner(put_into(_present(self.library.of_run(self.queue.find(event.about).job.name)), place))
         except (OSError, VelaturaError) as error:
             return in_a_banner(error)
 
@@ -318,6 +312,13 @@ class RunPage:
 def _pace(state: State) -> int:
     """Seconds until the page's next refresh."""
     return LATER if state in ENDED else SOON if state in PASSING else STEADY
+
+
+def _present(entry: StyleEntry | None) -> StyleEntry:
+    """The style of a run. VelaturaError without one."""
+    if entry is None:
+        raise VelaturaError(words.NO_STYLE)
+    return entry
 
 
 def _nothing() -> dict[str, str]:

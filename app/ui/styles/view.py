@@ -38,7 +38,7 @@ class Card:
     notes: tuple[tuple[str, str], ...]
     """Labelled notes in the metadata of an imported file."""
     written: str
-    """What people wrote about its run."""
+    """The note and the tags of its run on one line; "" without any."""
     offers: tuple[DownloadOffer, ...]
     copy: str
     """The text to copy into a prompt; "" if the style needs none."""
