@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +74,14 @@ class Trials(DraftJobs):
 
     def look(self, draft: Draft) -> dict[str, Trial]:
         """The pictures by preset, outdated ones too as long as the draft has the picture that was its first."""
+        return self._look(draft, _configs(draft))
+
+    def _look(self, draft: Draft, configs: Mapping[str, Config]) -> dict[str, Trial]:
         if not draft.pictures:
             return {}
         with self._lock:
             self._keep_finished(draft)
-        current, trials = {_key(draft, name, config) for name, config in _configs(draft).items()}, {}
+        current, trials = set(configs), {}
         for name in STOPS:
             for path in self._drafts.previews(draft).glob(KEPT.format(f"{name}-*")):
                 key = path.stem.partition("-")[2]
@@ -121,10 +124,11 @@ class Trials(DraftJobs):
 
     def _missing(self, draft: Draft) -> dict[str, Config]:
         """The configs of trials without a current picture, by key."""
-        trials, missing = self.look(draft), {}
-        for name, config in _configs(draft).items():
-            if not (name in trials and trials[name].is_current) and (brief := self._shortened(config)):
-                missing[_key(draft, name, config)] = brief
+        configs, missing = _configs(draft), {}
+        current = {trial.path.name for trial in self._look(draft, configs).values() if trial.is_current}
+        for key, config in configs.items():
+            if KEPT.format(key) not in current and (brief := self._shortened(config)):
+                missing[key] = brief
         return missing
 
     def _shortened(self, config: Config) -> Config | None:
@@ -176,13 +180,13 @@ def draw_trial(config: Config, folder: Path, on_progress: OnProgress) -> None:
 
 
 def _configs(draft: Draft) -> dict[str, Config]:
-    """The configs by preset, without invalid ones and those that draw class images first."""
+    """The configs of the presets by key, without invalid ones and those that draw class images first."""
     drafts, configs, sample = drafts_by_preset(draft), {}, {"prompts": [prompt_of(draft)]}
     for name in STOPS:
         with suppress(VelaturaError):
             config = plan(drafts[name], name=UNNAMED, sample=sample)
             if not config.prior.image_count:
-                configs[name] = config
+                configs[_key(draft, name, config)] = config
     return configs
 
 
