@@ -15,7 +15,7 @@ from app.units import readable_size
 from trainers.score import TIMES, TOLERANCE
 
 if TYPE_CHECKING:
-    from trainers.score.ranks import RankCurve
+    from trainers.training.ranks import RankCurve
 
 commands = typer.Typer()
 
@@ -65,7 +65,7 @@ def ranks(
 ) -> None:
     """Find the smallest sufficient rank of a DyLoRA run: how well each denoises its images, or those in --images."""
     from trainers.runs.run import open_run
-    from trainers.score.ranks import measure_ranks
+    from trainers.training.ranks import measure_ranks
 
     def on_progress(done: int, of: int) -> None:
         say(f"measured {done} of {of} ranks")

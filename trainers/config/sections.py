@@ -312,6 +312,8 @@ class Sample(Section):
     """Side of a sample in pixels; 0 = the training resolution."""
     sampler: Sampler = "ddim"
     """Sampler (noise scheduler)."""
+    score: Annotated[bool, Shown(title="Score the steps", words="best checkpoint overfitting validation")] = True
+    """Score each step's pictures by style and change, which marks the best step; takes no further picture."""
 
     def interval(self, steps: int) -> int:
         """Steps between samples of a run of `steps`; 0 = only before the first step and after the last.

@@ -15,7 +15,7 @@ from trainers.messages import Message, to_record
 from trainers.runs.event_lines import FILE, SAID, Event, ends_whole, open_events, parse_event, whole_lines
 
 Listener = Callable[[Event], None]
-QUIET = frozenset({"step", "drawing", "denoising", "working", "ranks", "queued", "expected", "attempt"})
+QUIET = frozenset({"step", "drawing", "denoising", "working", "ranks", "queued", "expected", "attempt", "score"})
 """Frequent or internal kinds of event, which go only into `events.jsonl`."""
 
 

@@ -138,11 +138,14 @@ def open_session(
 
 def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, PreviewPlan]:
     """The images of a session's run, or of a folder, at its training resolution, and its preview plan."""
-    config, model = session.config, session.model
+    return open_images(session.model, session.config, folder or session.run.dataset)
+
+
+def open_images(model: Model, config: Config, folder: Path) -> tuple[Dataset, PreviewPlan]:
+    """A folder's images at the training resolution, and the preview plan of a run with them."""
     resolution = config.data.resolution or model.resolution
     side = config.sample.size or resolution - resolution % model.stride
-    images = folder or session.run.dataset
-    dataset = load_dataset(images, config.data, config.seed, resolution, model.stride, config.tokens.word)
+    dataset = load_dataset(folder, config.data, config.seed, resolution, model.stride, config.tokens.word)
     return dataset, plan_previews(config, preview_params(config, dataset, side, model.starter), resolution)
 
 

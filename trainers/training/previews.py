@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from trainers.atomic_files import link_or_copy, whole_file
 from trainers.composition.apply import apply_styles
 from trainers.config.config import Config
 from trainers.config.sections import Base
-from trainers.data.dataset import Dataset
+from trainers.data.dataset import Dataset, Item
 from trainers.data.decode import UnreadableError, flatten, open_image
 from trainers.data.subjects import suggest_prompts
 from trainers.formats.embedding import embedding_of
@@ -38,6 +38,7 @@ from trainers.sampling.sample import (
     largest_difference,
     mean_difference,
 )
+from trainers.score.pictures import FEWEST, PictureScores
 from trainers.training.session import Session
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ LIMITED = (
     "{} of {} previews at step {}: beside a third, two thirds and the end, previews may take {:.0%} of the run in all"
 )
 FEWER = "previews: {} pictures a step, in {} denoising steps with {}, so that they take less of the run"
+COPIED = (
+    "the picture of {!r} at step {} is more like the training picture {} than any two of your pictures are like each "
+    "other: the style may repeat it"
+)
 NOT_KEPT = "the pictures of step {} could not be kept: {}"
 
 
@@ -115,9 +120,12 @@ class Previews:
         forecast: Forecast,
         write_snapshot: Callable[[int], bool],
         held_out_loss: Callable[[], float] | None = None,
+        items: Sequence[Item] = (),
     ) -> None:
         self.session, self.forecast, self.plan = session, forecast, forecast.plan
         self._write_snapshot, self._held_out_loss = write_snapshot, held_out_loss
+        self._items = items if session.config.sample.score and self.plan.count >= FEWEST else ()
+        self._scores: PictureScores | None = None
         self._skipped = False
         self._number = self.plan.count
 
@@ -129,7 +137,7 @@ class Previews:
                 self._note_plan()
                 self.session.begin("before")
                 self.measure(step)
-                self._sample(self.plan.params, step)
+                self._score_all(self._sample(self.plan.params, step), step)
             elif self.plan.is_sampled(step) and step not in self.session.run.list_snapshots():
                 self.session.begin("previews")
                 with self.session.as_exported():
@@ -150,7 +158,8 @@ class Previews:
             message = LIMITED.format(count, self.plan.count, step, SHARE)
             self.session.record("previews", step=step, pictures=count, share=SHARE, message=message)
         if count:
-            self._sample(fewer_pictures(self.plan.params, count), step)
+            pictures = self._sample(fewer_pictures(self.plan.params, count), step)
+            self._score_all(pictures, step)
         began = time.monotonic()
         if self._write_snapshot(step):
             self.forecast.note_file(time.monotonic() - began)
@@ -160,6 +169,27 @@ class Previews:
         if self._held_out_loss is not None:
             with evaluating(self.session.model):
                 self.session.record("held_out", step=step, loss=self._held_out_loss())
+
+    def _score_all(self, pictures: list[Image], step: int) -> None:
+        """Record the scores of a step that drew every prompt, by the base without the style."""
+        if len(pictures) == self.plan.count:
+            model, network = self.session.model, self.session.network
+            with evaluating(model), network.at_strength(0):
+                self._record_score(model, pictures, step)
+
+    def _record_score(self, model: Model, pictures: list[Image], step: int) -> None:
+        if not self._items:
+            return
+        if self._scores is None:
+            before = self._read_before(self.plan.params)
+            if len(before) < self.plan.count:
+                return
+            self._scores = PictureScores(model, self._items, before)
+        score = self._scores.score(model, step, pictures) if step else self._scores.start()
+        self.session.record("score", pictures=len(pictures), **score.as_event())
+        if step and (copy := self._scores.find_copy(model, pictures)) is not None:
+            prompt, _ = self.plan.params.pictures[copy.number]
+            self.session.record("warning", step=step, message=COPIED.format(prompt, step, copy.name))
 
     def _note_plan(self) -> None:
         params = self.plan.params
@@ -196,6 +226,7 @@ class Previews:
     def _finish_stopped(self, step: int) -> Finals:
         """Generate every prompt with the live adapter."""
         pictures = self._sample(self.plan.params, step)
+        self._score_all(pictures, step)
         return Finals(self._make_grid(self.plan.params, pictures, step), None)
 
     def _finish_whole(self, style: Path, step: int) -> Finals:
@@ -235,7 +266,12 @@ class Previews:
             network = apply_styles(fresh.parts, fresh.family.name, files, fresh.words)
             network.holder.context = drawing_context(fresh, params)
             self.forecast.spent += time.monotonic() - began
-            return self._drawn(fresh, params, step, session.run.samples / "final")
+            pictures = self._drawn(fresh, params, step, session.run.samples / "final")
+            network.remove()
+            if settings.storage != trained_on.storage:
+                self._scores = None  # the unquantised base sees the earlier pictures a little differently
+            self._record_score(fresh, pictures, step)
+            return pictures
 
         try:
             if trained_on.storage != "full" and unpacked > free_memory(torch.device("cpu")):

@@ -44,8 +44,7 @@ def reopened(run: Run, config: Config | None = None) -> Iterator[Reopened]:
     `config` may differ from the run's in settings that do not affect training. Raises VelaturaError if the run is
     training, or has no usable checkpoint.
     """
-    if run.is_training():
-        raise BusyError("{folder} is training; wait until it ends, or stop it first", folder=run.folder)
+    check_idle(run)
     with tempfile.TemporaryDirectory(prefix="velatura-") as elsewhere:
         session = open_session(run, config or run.config(), Recorder(Path(elsewhere)), steps=False)
         try:
@@ -57,6 +56,12 @@ def reopened(run: Run, config: Config | None = None) -> Iterator[Reopened]:
                 yield Reopened(session, dataset, progress)
         finally:
             session.accelerator.end_training()
+
+
+def check_idle(run: Run) -> None:
+    """Raise BusyError if a run is training."""
+    if run.is_training():
+        raise BusyError("{folder} is training; wait until it ends, or stop it first", folder=run.folder)
 
 
 def ranks_of(run: Run) -> tuple[int, ...]:

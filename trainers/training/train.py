@@ -257,7 +257,8 @@ def _train(session: Session, resume: bool) -> Result:
             parameters = _note_start(session, dataset, plan, resume)
             session.forecast = _forecast(session, plan)
             writing = partial(write_snapshot, session, dataset, started)
-            previews = Previews(session, session.forecast, writing, _held_out_loss(session, dataset))
+            held_out_loss = _held_out_loss(session, dataset)
+            previews = Previews(session, session.forecast, writing, held_out_loss, dataset.items)
             if session.base_changed:
                 previews.draw_before_again()
             classes = open_prior(session, dataset)

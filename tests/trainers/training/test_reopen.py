@@ -10,7 +10,7 @@ import pytest
 from tests.trainers.tiny_runs import METHODS, equal, files_in, style_metadata, style_tensors, write_images
 from trainers.errors import BusyError, VelaturaError
 from trainers.runs.run import Run
-from trainers.score.ranks import measure_ranks, sufficient_rank
+from trainers.training.ranks import measure_ranks, sufficient_rank
 from trainers.training.reopen import export_again, ranks_of, reopened
 from trainers.training.step.denoising import denoising_errors, make_probes
 from trainers.training.train import train

@@ -278,6 +278,14 @@ class Family(ABC):
         return None
 
     @abstractmethod
+    def first_block(self, denoiser: Any) -> Any:
+        """The denoiser's first block that reads image and time, whose activations describe pictures."""
+
+    @abstractmethod
+    def image_activations(self, output: Any) -> Tensor:
+        """The image's part `(n, channels, places)` of that block's output."""
+
+    @abstractmethod
     def predict(
         self,
         base: Networks,

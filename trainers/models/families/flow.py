@@ -12,6 +12,8 @@ from trainers.models.families.family import Denoiser, Family, Variant
 from trainers.models.prediction import Prediction
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from trainers.config.config import Config
     from trainers.config.sections import Base
     from trainers.models.files.header import Header
@@ -114,3 +116,11 @@ class FlowFamily(Family):
             for key, (refused, why, default) in wrong.items()
             if refused
         }
+
+    # ------------------------------------------------------------ prediction
+    def first_block(self, denoiser: Any) -> Any:
+        return denoiser.transformer_blocks[0]
+
+    def image_activations(self, output: Any) -> Tensor:
+        tokens: Tensor = output[1]  # after the text's
+        return tokens.transpose(1, 2)

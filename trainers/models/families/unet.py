@@ -185,6 +185,13 @@ class UNetFamily(Family):
         )[0]
         return prediction
 
+    def first_block(self, denoiser: Any) -> Any:
+        return denoiser.down_blocks[0]
+
+    def image_activations(self, output: Any) -> Tensor:
+        features: Tensor = output[0]
+        return features.flatten(2)
+
     def guides_itself(self, base: Networks) -> bool:
         return base.denoiser.config.time_cond_proj_dim is not None
 

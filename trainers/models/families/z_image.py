@@ -112,6 +112,13 @@ class ZImage(FlowFamily):
         velocities = transformer(images, (steps - t.to(device)) / steps, captions, return_dict=False)[0]
         return -torch.stack(list(velocities)).squeeze(2)
 
+    def first_block(self, denoiser: Any) -> Any:
+        return denoiser.noise_refiner[0]
+
+    def image_activations(self, output: Any) -> Tensor:
+        tokens: Tensor = output
+        return tokens.transpose(1, 2)
+
     # ------------------------------------------------------------ names in style files
     def original_layers(self, config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
         width, selected = config["dim"], set(paths)

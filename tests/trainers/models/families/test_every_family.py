@@ -23,6 +23,7 @@ from trainers.models.families import get_family
 from trainers.models.model import Model
 from trainers.runs.run import Run, write_config
 from trainers.sampling.sample import SamplingParams, draw
+from trainers.score.activations import change, observe, style_distance
 from trainers.training.train import resume, train
 
 IDLE: Mapping[str, Mapping[str, Any]] = {
@@ -72,6 +73,18 @@ def test_pictures_are_drawn_at_the_timesteps_of_diffusers(model: Model) -> None:
         list(draw(model, SamplingParams(("a cat",), steps=3, size=(64, 96), sampler="euler")))
     drawn, expected = torch.cat(ours).unique(), torch.cat(theirs).unique()
     assert len(expected) == 3 and torch.allclose(drawn, expected, atol=1e-2), (drawn, expected)
+
+
+def test_the_first_block_sees_a_pictures_style_and_content(model: Model) -> None:
+    side = 4 * model.stride
+    wide = torch.rand((2, 3, side, 2 * side), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    seen = observe(model, wide)
+    (count, channels, places) = seen.content.shape
+    assert seen.style.shape == (2, 2 * channels) and count == 2 and places >= 4 * 8
+    assert seen.content.norm(dim=1).sub(1).abs().max() < 1e-4
+    assert style_distance(seen.style[:1], seen.style[1:]) > 0
+    assert change(seen, observe(model, wide)).max() < 1e-5
+    assert not model.denoiser._forward_hooks
 
 
 def test_memory_is_planned_for_the_positions_that_text_takes(model: Model) -> None:

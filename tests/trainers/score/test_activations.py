@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from trainers.config.sections import Base
+from trainers.models.load import load_model
+from trainers.score.activations import Activations, change, changes, observe, style_distance
+from trainers.score.pictures import gain_error
+
+
+def test_style_distance_is_that_of_the_sets_means() -> None:
+    a = torch.tensor([[0.0, 0.0], [2.0, 4.0]])
+    b = torch.tensor([[4.0, 6.0]])
+    assert style_distance(a, b) == pytest.approx(5.0)  # (1, 2) to (4, 6)
+
+
+def test_change_is_the_mean_distance_of_unit_vectors() -> None:
+    east, north = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    first = Activations(torch.zeros(1, 4), torch.stack([east, north], 1)[None])  # (1, channels, places)
+    second = Activations(torch.zeros(1, 4), torch.stack([north, north], 1)[None])
+    assert change(first, second).item() == pytest.approx(math.sqrt(2) / 2)
+    assert changes(first, second).tolist() == [[pytest.approx(math.sqrt(2) / 2)]]
+    assert changes(first, first).tolist() == [[0.0]]
+
+
+def test_gain_error_is_the_jackknifes() -> None:
+    # In one dimension with every style beyond the training pictures', the gain is the mean of the paired differences,
+    # whose jackknife error is their deviation over √n.
+    before, after, trained = torch.tensor([[5.0], [7.0], [9.0]]), torch.tensor([[4.0], [5.0], [4.0]]), torch.zeros(2, 1)
+    differences = (before - after).flatten()
+    assert gain_error(before, after, trained) == pytest.approx(float(differences.std() / math.sqrt(3)))
+
+
+@pytest.fixture(scope="module")
+def starter() -> object:
+    return load_model(Base(), torch.float32, "cpu")
+
+
+def test_the_starter_sees_style_and_content(starter: object) -> None:
+    black, noise = torch.full((1, 3, 128, 128), -1.0), torch.rand((1, 3, 128, 128), generator=torch.Generator()) * 2 - 1
+    seen = observe(starter, torch.cat([black, noise, black]))  # type: ignore[arg-type]
+    channels = seen.style.shape[1] // 2
+    assert seen.content.shape == (3, channels, 64)  # 16 × 16 latents, halved by the block
+    assert torch.equal(seen.style[0], seen.style[2])  # the noise is the same for every picture
+    assert style_distance(seen.style[:1], seen.style[1:2]) > 1
+    assert seen.content.norm(dim=1).sub(1).abs().max() < 1e-5
+    assert change(seen, seen).max() == 0

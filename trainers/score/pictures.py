@@ -1,0 +1,111 @@
+"""The scores of a run's pictures: how near their style came to the training pictures', and how much they changed.
+
+Both are measured by the base without a style, on pictures that the run draws anyway (`activations.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainers.data.dataset import CENTRE, Draw, Item, pixels
+from trainers.models.model import Model
+from trainers.score.activations import Activations, change, changes, observe, style_distance
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FEWEST = 4
+"""Pictures of a step below which its style cannot be told from the noise of seeds."""
+MOST_TRAINED = 24
+"""Training pictures that are looked at, evenly chosen."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The scores of one step, or of one strength."""
+
+    step: int
+    distance: float
+    """Distance in style to the training pictures."""
+    change: float
+    """Mean change from the base's pictures of the same prompts and seeds; 0 before training."""
+    error: float
+    """Standard error of the gain in distance over the base, from picture to picture."""
+    strength: float = 1.0
+
+    def as_event(self) -> dict[str, Any]:
+        """The fields of the run's event."""
+        numbers = {"distance": self.distance, "change": self.change, "error": self.error}
+        return {"step": self.step, **{name: round(number, 5) for name, number in numbers.items()}}
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A drawn picture, by its number, that is nearer to a training picture than two training pictures are."""
+
+    number: int
+    name: str
+
+
+class PictureScores:
+    """Scores pictures against a run's training pictures and its pictures from before training.
+
+    The networks must be without a style while pictures are looked at.
+    """
+
+    def __init__(self, model: Model, items: Sequence[Item], before: Sequence[Image]) -> None:
+        chosen = items[:: -(-len(items) // MOST_TRAINED)]
+        seen = [observe(model, pixels(item, Draw(0, False, CENTRE, ""))[None]) for item in chosen]
+        self.trained = torch.cat([each.style for each in seen])
+        self.before = observe(model, as_pixels(before))
+        self._same_size = [
+            (item.path.name, each)
+            for item, each in zip(chosen, seen, strict=True)
+            if each.content.shape == self.before.content[:1].shape
+        ]
+
+    def score(self, model: Model, step: int, pictures: Sequence[Image], strength: float = 1.0) -> Score:
+        """The scores of a step's pictures, in the order of those from before training."""
+        return self._score(observe(model, as_pixels(pictures)), step, strength)
+
+    def find_copy(self, model: Model, pictures: Sequence[Image]) -> Copy | None:
+        """The drawn picture that is most like a training picture, if two training pictures are never so alike."""
+        if len(self._same_size) < 2:
+            return None
+        trained = Activations.cat([each for _, each in self._same_size])
+        between = changes(trained, trained).fill_diagonal_(torch.inf).min()
+        near = changes(observe(model, as_pixels(pictures)), trained)
+        number, place = divmod(int(near.argmin()), near.shape[1])
+        return Copy(number, self._same_size[place][0]) if near.min() < between else None
+
+    def start(self) -> Score:
+        """The scores of the pictures from before training."""
+        return self._score(self.before, 0, 1.0)
+
+    def _score(self, drawn: Activations, step: int, strength: float) -> Score:
+        distance = style_distance(drawn.style, self.trained)
+        error = gain_error(self.before.style, drawn.style, self.trained)
+        return Score(step, distance, float(change(drawn, self.before).mean()), error, strength)
+
+
+def gain_error(before: Tensor, after: Tensor, trained: Tensor) -> float:
+    """The standard error of the gain in style from pictures `(n, 2c)` to others of the same prompts and seeds.
+
+    Jackknife over the pictures (Efron 1982): √((n − 1) / n · Σ (gᵢ − ḡ)²), where gᵢ is the gain without picture i.
+    """
+    count = len(before)
+    kept = [torch.arange(count) != number for number in range(count)]
+    gains = torch.tensor([style_distance(before[k], trained) - style_distance(after[k], trained) for k in kept])
+    return float(((count - 1) / count * (gains - gains.mean()).square().sum()).sqrt())
+
+
+def as_pixels(pictures: Sequence[Image]) -> Tensor:
+    """Pictures of one size as `(n, 3, h, w)` in [−1, 1]."""
+    array = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
+    return torch.from_numpy(array).permute(0, 3, 1, 2).float() / 127.5 - 1
