@@ -34,7 +34,9 @@ ALIAS = ".style-name"
 """File in a run's folder with the name of a renamed style; the run keeps its name."""
 CHOSEN = "chosen.json"
 """File in a run's folder with the starred step, whose snapshot is the run's style, and candidates."""
-LEFT_BEHIND = {*LEARNED, ALIAS, CHOSEN, RANK_MAP, THREADS, STOP, LOCK, HEARTBEAT}
+VOTES = "votes.jsonl"
+"""File in a run's folder with blind votes on its pictures."""
+LEFT_BEHIND = {*LEARNED, ALIAS, CHOSEN, VOTES, RANK_MAP, THREADS, STOP, LOCK, HEARTBEAT}
 """Files that a restarted run does not take over."""
 SHARED = ("dataset", "cache", "prior")
 """Folders whose files are replaced and never changed, so a restarted run links them."""

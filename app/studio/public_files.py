@@ -23,7 +23,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 def put_web_copy(path: Path, place: Path, small: bool) -> Path:
     """Write a picture as WebP to `place` in a public folder, once."""
     if not place.exists():
-        picture = _decoded(path)
+        picture = decoded(path)
         side = SMALL if small else LARGEST
         if max(picture.size) > side:
             picture.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -32,7 +32,7 @@ def put_web_copy(path: Path, place: Path, small: bool) -> Path:
     return place
 
 
-def _decoded(path: Path) -> Image.Image:
+def decoded(path: Path) -> Image.Image:
     """A picture, or a grey one if the file is damaged."""
     try:
         return flatten(open_image(path, keep_pixels=LARGEST**2, formats=FORMATS))

@@ -29,6 +29,7 @@ PAGES = (
     Page(_("Runs"), "runs", "runs.list", listed=True),
     Page(_("Run"), "run", "runs.run"),
     Page(_("Compare"), "compare", "runs.compare"),
+    Page(_("Compare steps"), "steps", "steps.page"),
     Page(_("Sweep"), "sweep", "sweep.page"),
     Page(_("Styles"), "styles", "styles.page", listed=True),
     Page(_("Playground"), "playground", "playground.page", listed=True),

@@ -12,6 +12,7 @@ covariance under the constraint, and 1.96 standard errors to either side are the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -45,6 +46,12 @@ class Rating:
     low: float
     high: float
     votes: int
+
+    @property
+    def chances(self) -> tuple[float, float, float]:
+        """The chance to beat one of average strength, and the interval's ends."""
+        mean, low, high = (1 / (1 + math.exp(-each)) for each in (self.log_strength, self.low, self.high))
+        return mean, low, high
 
 
 def rate(candidates: Sequence[Candidate], votes: Sequence[Vote[Candidate]]) -> dict[Candidate, Rating]:

@@ -33,8 +33,8 @@ class ContactSheet:
     def __init__(self, request: GenerateRequest) -> None:
         self._request = request
         axes = request.axes
-        self.columns = [label(request, axes[0].kind, value) for value in axes[0].values]
-        self.rows = [label(request, axes[1].kind, value) for value in axes[1].values] if len(axes) > 1 else [""]
+        self.columns = [_label(request, axes[0].kind, value) for value in axes[0].values]
+        self.rows = [_label(request, axes[1].kind, value) for value in axes[1].values] if len(axes) > 1 else [""]
         self._cell = max(LEAST, min(MOST_CELL, LARGEST // max(len(self.columns), len(self.rows))))
         self._pictures: dict[int, Image] = {}
 
@@ -67,11 +67,16 @@ class ContactSheet:
         return {"prompts": request.prompts, "styles": styles, "axes": axes}
 
 
-def label(request: GenerateRequest, kind: AxisKind, value: Value) -> str:
-    """The label of a value."""
+def _label(request: GenerateRequest, kind: AxisKind, value: Value) -> str:
+    """The label of a value on an axis of a request."""
     if kind == "style":
         style = request.styles[int(value) - 1]
         return style.name or (style.path.stem if style.path else style.style)
+    return label(kind, value)
+
+
+def label(kind: AxisKind, value: Value) -> str:
+    """The label of a value that is not a style."""
     written = f"{value:g}" if isinstance(value, float) else str(value)
     return LABELS.get(kind, "{}").format(written)
 
@@ -79,5 +84,5 @@ def label(request: GenerateRequest, kind: AxisKind, value: Value) -> str:
 def file_ending(request: GenerateRequest, values: Sequence[tuple[AxisKind, Value]]) -> str:
     """The ending of a picture's file name, from its values."""
     strengths = [f"{value:g}" for kind, value in values if kind in ("strength", "second_strength")]
-    others = [label(request, kind, value) for kind, value in values if kind not in ("strength", "second_strength")]
+    others = [_label(request, kind, value) for kind, value in values if kind not in ("strength", "second_strength")]
     return " ".join([*([f"at {' and '.join(strengths)}"] if strengths else []), *others])

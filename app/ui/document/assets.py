@@ -63,6 +63,8 @@ PAGE_SHEETS = (
     "playground/playground.css",
     "styles/styles.css",
     "runs/compare.css",
+    "steps/grid.css",
+    "steps/steps.css",
     "sweep/sweep.css",
 )
 """The sheets of all pages, in the order of the cascade."""

@@ -149,7 +149,7 @@ def _control(view: View, key: str, style: str, kind: str) -> Control:
         case "try":
             return Link(words.TRY, f"playground?style={style}", kind)
         case "steps":
-            return Link(shared.COMPARE_STEPS, f"playground?style={style}&compare=step", kind)
+            return Link(shared.COMPARE_STEPS, f"steps?{urlencode({'id': view.job.name})}", kind)
         case "log":
             return Link(words.SHOW_LOG, f"run?{urlencode({'id': view.job.name})}#run-log", kind)
     return make_control(view, key, kind)

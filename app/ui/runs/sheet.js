@@ -177,8 +177,8 @@ const drawChoice = cell => {
   marking.disabled = !cell?.kept || given || (!marked && data.candidates.length >= data.most);
   marking.setAttribute('aria-pressed', marked);
   const compare = $('.compare');
-  compare.hidden = !data.draw || !data.candidates.length;
-  if (data.draw) compare.href = data.draw;
+  compare.hidden = !data.compare;
+  if (data.compare) compare.href = data.compare;
   follow.hidden = following || !data.going;
   const sentence = words[data.starred ? 'gives' : data.going ? 'givesNow' : 'givesUnless'];
   $('.gives').textContent = data.gives === null ? '' : put(sentence, {step: data.gives});

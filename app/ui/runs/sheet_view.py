@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from PIL import Image
 
@@ -117,6 +118,7 @@ def read_sheet(
             "most": chosen.MOST_CANDIDATES,
             "final": final,
             "left": [] if going or actor is None else _never_drawn(view, run, rows),
+            "compare": identifier and len(kept) > 1 and f"steps?{urlencode({'id': view.job.name})}",
             "draw": identifier and f"playground?style={identifier}{'&compare=step' if len(kept) > 1 else ''}",
             # Everybody with a login may clone the run, and so see its pictures.
             "trained": count_pictures(run.folder) if actor is not None else 0,

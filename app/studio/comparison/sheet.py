@@ -1,0 +1,44 @@
+"""The grid of a run's steps as one picture."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from app.studio.comparison.step_grid import StepGrid
+from app.studio.generation.contact_sheet import LARGEST, LEAST, MOST_CELL, label
+from app.studio.public_files import decoded
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+LETTERS = 18
+"""Letters of a title that fit above a column."""
+
+
+def draw_sheet(grid: StepGrid, names: Sequence[str]) -> Image:
+    """A table for each row below its name, one below the other; what is not drawn stays empty."""
+    from PIL import Image
+
+    from trainers.sampling.grid import PAPER, make_grid
+
+    pictures = {place: decoded(path) for place, path in grid.pictures.items()}
+    sizes = {picture.size for picture in pictures.values()} or {(LEAST, LEAST)}
+    count = max(len(grid.steps), len(grid.rows) * len(grid.strengths), 1)
+    side = min(max(max(sizes)), MOST_CELL, max(LEAST, LARGEST // count))
+    empty = Image.new("RGB", min(sizes), PAPER)
+    columns, tables = [label("step", step) for step in grid.steps], []
+    for row, name in zip(grid.rows, names, strict=True):
+        lines = [
+            (label("strength", strength), [pictures.get((row, step, strength), empty) for step in grid.steps])
+            for strength in grid.strengths
+        ]
+        title = textwrap.shorten(name, LETTERS * (1 + len(columns)), placeholder=" …")
+        tables.append(make_grid(lines, columns, title, side))
+    sheet = Image.new("RGB", (tables[0].width, sum(table.height for table in tables)), PAPER)
+    top = 0
+    for table in tables:
+        sheet.paste(table, (0, top))
+        top += table.height
+    return sheet

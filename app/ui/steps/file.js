@@ -1,0 +1,2 @@
+// The grid in the file that people save.
+linkGrid(document.body);
