@@ -1,262 +1,284 @@
-"""The page of all rows: one line a preset, with what is not there yet left open."""
+"""The page of all rows: for whom each method is, the plot, the tables, and what is not measured yet."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import inf
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks.styles.picture import draw_picture
+from benchmarks.styles.figures import (
+    NEAR,
+    Known,
+    Summary,
+    base_content,
+    figures_of,
+    harmed,
+    least,
+    near,
+    of_base,
+    pareto,
+    shared_styles,
+    spread,
+    summarise,
+)
+from benchmarks.styles.picture import Strips, draw_picture
+from benchmarks.styles.plan import COUNTED, EIGHT, NOTHING_TO_LEARN, SEEDS, STYLES, missing, others, wanted
 from benchmarks.styles.plot import Point, draw_plot
-from benchmarks.styles.rows import BASE, FIRST_SEED, STOPS, STYLES, Results, Row, base_hash, own_rate, steps_of
-from benchmarks.styles.sweep import NOTABLE, SWEPT, better_rate, every_preset, tried, untried
+from benchmarks.styles.rows import BASE, RESULTS, SIZED, STOPS, UNIT, Results, Row
+from benchmarks.styles.sets import LARGER, MOST_PHOTOGRAPHS, NEVER_TUNED, SMALLER, UNSEEN, UNSEEN_PHOTOGRAPHS
 from tools.markdown import table
+from trainers.config.presets import STARTER
 
 NONE = "–"
-Found = Mapping[Row, Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class Line:
-    """A preset at its own learning rate: its figures of each style, one a seed, and the score at each rate tried."""
-
-    preset: str
-    rate: float
-    sweep: Mapping[float, float]
-    by_style: Mapping[str, Sequence[Mapping[str, Any]]]
-    remarks: tuple[str, ...]
-
-    def of(self, style: str, figure: str) -> list[float]:
-        """One figure of every seed."""
-        return [figures[figure] for figures in self.by_style[style]]
-
-    def all(self, figure: str) -> list[float]:
-        """One figure of every seed of every style."""
-        return [value for style in STYLES for value in self.of(style, figure)]
-
-
-def write_report(results: Results, steps: int, scratch: Path, out: Path) -> None:
+def write_report(results: Results, scratch: Path, out: Path, seeds: int = SEEDS) -> None:
     """Write the page and, where pictures of the rows are in the scratch folder, the picture beside it again."""
-    found = results.read(steps)
-    presets = [*dict.fromkeys((*every_preset(), *(row.preset for row in found if row.preset != BASE)))]
-    lines = [line for preset in presets if (line := gather(found, preset))]
-    picture = out.with_suffix(".webp")
-    drawn = draw_picture(shown(found, lines, steps), scratch, picture)
-    plot = out.with_name(f"{out.stem}-plot.png")
+    known = results.read()
+    picture, plot = out.with_suffix(".webp"), out.with_name(f"{out.stem}-plot.png")
     out.parent.mkdir(parents=True, exist_ok=True)
-    plotted = draw_plot([point for line in lines if (point := left_of(found, line))], plot)
+    drawn = draw_picture(_strips(known, scratch), picture)
+    plotted = draw_plot(_points(known), plot)
     # Without the pictures of the rows, which stay where they were drawn, the one of before is still theirs.
     names = (picture.name if drawn or picture.is_file() else "", plot.name if plotted else "")
-    out.write_text(page(found, lines, steps, *names), encoding="utf-8")
+    out.write_text(page(results, known, seeds, *names), encoding="utf-8")
 
 
-def gather(found: Found, preset: str) -> Line | None:
-    """A preset's line; None if no row of it came to an end and none ended with an error."""
-    rate, sweep = own_rate(preset), tried(found, preset)
-    own = {row: entry for row, entry in found.items() if (row.preset, row.rate) == (preset, rate)}
-    entries = {row: entry for row, entry in own.items() if "figures" in entry}
-    errors = [str(entry["error"]) for entry in own.values() if "error" in entry]
-    if not entries and not errors and not sweep:
-        return None
-    by_style = {s: [e["figures"] for row, e in sorted_by_seed(entries) if row.style == s] for s in STYLES}
-    line = Line(preset, rate, sweep, by_style, ())
-    idle = [style for style in STYLES if not learns(line, found, style)]
-    remarks = [*errors[:1], *([f"**does not learn** {', '.join(idle)}"] if idle else [])]
-    if untried(sweep):
-        remarks.append("sweep incomplete")
-    if better := better_rate(sweep, rate):
-        remarks.append(f"{better:.2g} is better")
-    return replace(line, remarks=tuple(remarks))
-
-
-def sorted_by_seed(entries: Found) -> list[tuple[Row, Mapping[str, Any]]]:
-    return sorted(entries.items(), key=lambda pair: pair[0].seed)
-
-
-def learns(line: Line, found: Found, style: str) -> bool:
-    """Whether the median held-out loss is less than that of the bare base; so too where either is not known yet."""
-    base = bare(found, style)
-    losses = line.of(style, "loss")
-    return base is None or not losses or statistics.median(losses) < base["loss"]
-
-
-def left_of(found: Found, line: Line) -> Point | None:
-    """A preset's share of the bare base's loss, the mean of both styles' medians; None without one of either."""
-    bases = {style: figures["loss"] for style in STYLES if (figures := bare(found, style))}
-    if any(style not in bases or not line.of(style, "loss") for style in STYLES):
-        return None
-    shares = [[loss / bases[style] for loss in line.of(style, "loss")] for style in STYLES]
-    share, least, most = (
-        statistics.mean(each) for each in ([statistics.median(s) for s in shares], map(min, shares), map(max, shares))
-    )
-    return Point(line.preset, statistics.median(line.all("parameters")), share, least, most)
-
-
-def bare(found: Found, style: str) -> Mapping[str, Any] | None:
-    """The figures of the bare base on a style."""
-    return next(
-        (e["figures"] for row, e in found.items() if (row.preset, row.style) == (BASE, style) and "figures" in e), None
-    )
-
-
-def shown(found: Found, lines: Sequence[Line], steps: int) -> list[tuple[str, Mapping[str, Row]]]:
-    """Names and rows of the pictures, by style: those of the first seed."""
-    rows = [
-        (line.preset, {s: Row(line.preset, s, line.rate, FIRST_SEED, steps_of(line.preset, steps)) for s in STYLES})
-        for line in lines
-    ]
-    base = ("bare base", {style: Row(BASE, style, steps=steps) for style in STYLES})
-    return [
-        (name, {s: row for s, row in by_style.items() if "figures" in found.get(row, {})})
-        for name, by_style in (base, *rows)
-    ]
-
-
-# ---------------------------------------------------------------- the page
-HEADINGS = (
-    "preset",
-    *(f"loss, {style}" for style in STYLES),
-    *(f"style distance, {style}" for style in STYLES),
-    "parameters",
-    "file, kB",
-    "CPU s",
-    "peak, MB",
-    "learning rate",
-)
-REMARKS = "remarks"
-"""A last column, where there are any."""
-
-
-def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: str) -> str:
+def page(results: Results, known: Known, seeds: int, picture: str, plot: str) -> str:
     """The page `docs/comparison.md`."""
-    counts = {len(line.of(style, "loss")) for line in lines for style in STYLES} or {0}
-    seeds = f"{'' if len(counts) == 1 else 'at most '}{max(counts)} seeds"
-    machines = dict.fromkeys(str(entry["machine"]).rpartition(", load")[0] for entry in found.values())
-    dates = sorted({str(entry["date"]) for entry in found.values()})
-    when = f", {' to '.join(dict.fromkeys((dates[0], dates[-1])))}" if dates else ""
+    starter = results.setup.base == STARTER
     text = [
-        "# What each method learns",
+        "# Which method is for whom" + ("" if starter else f": {results.setup.name}"),
         "",
-        f"Each method trains with its preset on the starter: {steps} steps of 4 images at 128 px, on two of the "
-        "bundled sets. Eight images of a set are used for training, four are held out; the base can draw their "
-        "subjects, but not in this style. The model is small and the training short: compare the methods with each "
-        "other, and do not expect these figures on Stable Diffusion. All rows were trained on the starter whose "
-        f"denoiser has the SHA-256 `{base_hash()[:8]}…`.",
+        *(f"* {line}" for line in sentences(known)),
         "",
-        "*Loss* is the mean squared error of the prediction on the held-out images, each at the same 32 timesteps with "
-        "the same noise; lower is better. *Style distance* compares images generated from their captions with the "
-        "held-out images (mean relative difference of Gram matrices of EfficientNet-Lite0). Both are the median over "
-        f"{seeds}, with the minimum and maximum in brackets{chance(lines)}. *CPU s* is the CPU time of "
-        "all steps. *Parameters* counts all trainable parameters; for SeLoRA, the maximum it may grow to. *File* is "
-        "the size of the files a run writes, including B-LoRA's two extra files for style and content.",
+        *([f"![Distance in style and in content of each method]({plot})", ""] if plot else []),
+        *_about_plot(known, results),
         "",
-        "Black-line says more than blob, which the base draws as well as it can: on blob, losses fall by a tenth at "
-        "most, and what is drawn comes no nearer in style. `b-lora` trains two blocks identified in SDXL; on the "
-        "starter, the corresponding blocks. `dreambooth` also learns to reproduce the base's images of the class, "
-        "which slows it down. The plot shows the loss as a share of the bare base's, the mean of both styles.",
+        *_first_table(known),
         "",
-        "The last three rows are the presets among which the studio asks to choose first. They train as many steps as "
-        f"they have on the starter: {', '.join(f'{steps_of(stop)} with `{stop}`' for stop in STOPS)}. On black-line, "
-        "what `faithful` draws is notably nearer in style than the others'; `quick` and `balanced` hardly differ in "
-        "these figures, but `quick` leaves more of the colours.",
+        *_by_style(known),
         "",
-        *([f"![Four held-out concepts in each style, as each method draws them]({picture})", ""] if picture else []),
-        *([f"![Remaining loss by number of parameters]({plot})", ""] if plot else []),
-        *first_table(found, lines),
+        *(
+            [f"![Two concepts that were not trained in each style, as each method draws them]({picture})", ""]
+            * bool(picture)
+        ),
+        *_protocol(results, known),
         "",
-        *sweep_lines(lines),
-        f"Written by `python -m benchmarks.styles --report` from `benchmarks/styles.jsonl`{when}: "
-        f"{'; '.join(machines) or 'no rows yet'}.",
+        *_absent(known, seeds),
+        "",
+        *_origin(results, known),
         "",
     ]
     return "\n".join(text)
 
 
-def chance(lines: Sequence[Line]) -> str:
-    """How far two trainings that differ in the seed alone are apart, in words; "" if no preset has several seeds."""
-    spreads: dict[str, list[float]] = {}
-    for figure in ("loss", "style"):
-        for values in (line.of(style, figure) for line in lines for style in STYLES):
-            if len(values) > 1:
-                spreads.setdefault(figure, []).append(max(values) / min(values) - 1)
-    if not spreads:
-        return ""
-    loss, style = (f"{statistics.median(each):.0%} (at most {max(each):.0%})" for each in spreads.values())
+# ---------------------------------------------------------------- for whom
+def sentences(known: Known) -> list[str]:
+    """Five sentences, each with its figures and the number of trainings that it rests on."""
+    many, few = summarise(known, LARGER), summarise(known, SMALLER)
+    equal = [each for each in many if each.preset not in STOPS]
+    close = near(equal)
+    return [
+        _nearest(f"As near to the style as possible, from {LARGER} pictures", [e for e in many if e.preset in EIGHT]),
+        _nearest(f"From {SMALLER} pictures", few),
+        _of_those_near(
+            "The subject has to be recognised", close, "content", lambda each: f"distance in content {each.content:.3f}"
+        ),
+        _of_those_near("A small file", close, "bytes", lambda each: f"{each.bytes / 1000:,.0f} kB"),
+        _studio([each for stop in STOPS for each in many if each.preset == stop]),
+    ]
+
+
+def _nearest(whom: str, summaries: Sequence[Summary]) -> str:
+    if not summaries:
+        return f"**{whom}**: not yet measured."
+    best, even = least(summaries, "left")
+    last = max(summaries, key=lambda each: each.left)
+    also = f"; within chance of it {_listed(f'`{each.preset}` ({each.left:.1%})' for each in even)}" if even else ""
+    worst = f"; `{last.preset}`, the last, leaves {last.left:.1%}" if last not in (best, *even) else ""
+    left = f"which leaves {best.left:.1%} of the untouched base's distance in style"
+    return f"**{whom}**: `{best.preset}`, {left}{also}{worst} ({_count(summaries)})."
+
+
+def _of_those_near(whom: str, close: Sequence[Summary], name: str, figure: Callable[[Summary], str]) -> str:
+    if not close:
+        return f"**{whom}**: not yet measured."
+    best, even = least(close, name)
+    also = f"; hardly more {_listed(f'`{each.preset}` ({figure(each)})' for each in even)}" if even else ""
     return (
-        f"; the largest is above the smallest by a median of {loss} for the loss and {style} for the style distance, "
-        "so smaller differences between presets may be chance"
+        f"**{whom}**: `{best.preset}` ({figure(best)}, {best.left:.1%} of the distance in style left){also}. Of "
+        f"{len(close)} that leave at most {NEAR:.0%} more than the nearest ({_count(close)})."
     )
 
 
-def first_table(found: Found, lines: Sequence[Line]) -> list[str]:
-    """The table of all presets, with remarks where any has some."""
-    above = base_lines(found)
-    remarks = [*[""] * len(above), *("; ".join(line.remarks).replace("|", "/") for line in lines)]
-    rows = [*above, *map(cells, lines)]
-    if not any(remarks):
-        return table(HEADINGS, rows)
-    return table((*HEADINGS, REMARKS), [[*row, remark] for row, remark in zip(rows, remarks, strict=True)])
+def _studio(stops: Sequence[Summary]) -> str:
+    if not stops:
+        return "**Not sure, or in a hurry**: the studio's three are not yet measured."
+    each = [f"`{stop.preset}` leaves {stop.left:.1%} after {stop.cpu_seconds:.0f} s" for stop in stops]
+    return (
+        f"**Not sure, or in a hurry**: the studio's choices, with steps of their own: {_listed(each)} of CPU time "
+        f"({_count(stops)})."
+    )
 
 
-def base_lines(found: Found) -> list[list[str]]:
-    """The bare base, and the truth once through the autoencoder, nearer than which nothing drawn can come."""
-    known = [bare(found, style) for style in STYLES]
-    losses = [f"{figures['loss']:.4f}" if figures else NONE for figures in known]
-    styles, truths = ([f"{f[name]:.3f}" if f else NONE for f in known] for name in ("style", "truth"))
-    rest = [""] * (len(HEADINGS) - 1 - 2 * len(STYLES))
-    return [["*bare base*", *losses, *styles, *rest], ["*truth, decoded*", *([""] * len(STYLES)), *truths, *rest]]
+def _count(summaries: Sequence[Summary]) -> str:
+    return f"{sum(each.trainings for each in summaries)} trainings"
 
 
-def cells(line: Line) -> list[str]:
-    """A preset's line of the table."""
+def _listed(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+# ---------------------------------------------------------------- the plot and the tables
+def _points(known: Known) -> list[Point]:
+    summaries = summarise(known, LARGER)
+    if not summaries:
+        return []
+    front = pareto(summaries)
+    points = [Point(each.preset, each.left, each.content, each.preset in EIGHT, each in front) for each in summaries]
+    return [*points, Point("untouched base", 1.0, base_content(known, LARGER), filled=False)]
+
+
+def _about_plot(known: Known, results: Results) -> list[str]:
+    styles = shared_styles(known, LARGER)
+    if not styles:
+        return ["No style has been measured with all eight methods yet: there are no means to show."]
+    another = spread(known)
     return [
-        f"`{line.preset}`",
-        *(spread(line.of(style, "loss"), "{:.4f}".format) for style in STYLES),
-        *(spread(line.of(style, "style"), "{:.3f}".format) for style in STYLES),
-        middle(line.all("parameters"), lambda value: f"{value:,.0f}"),
-        middle(line.all("bytes"), lambda value: f"{value / 1000:,.0f}"),
-        spread(line.all("cpu_seconds"), "{:.0f}".format),
-        middle(line.all("memory"), lambda value: f"{value / 1e6:,.0f}"),
-        f"{line.rate:.2g}",
+        f"Means of {len(styles)} of {len(COUNTED)} styles ({_listed(styles)}), {LARGER} pictures to train on. Filled: "
+        f"the eight methods; the line joins those than which no other is better in both. Every training costs as much "
+        f"as {results.setup.budget} steps of `{UNIT}`, save the studio's three. "
+        + ("" if another is None else f"Another seed changes a distance in style by {another:.1%} in the median."),
     ]
 
 
-def sweep_lines(lines: Sequence[Line]) -> list[str]:
-    """The second table: the score at each rate that was tried."""
+def _first_table(known: Known) -> list[str]:
+    few = {each.preset: each for each in summarise(known, SMALLER)}
+    rows = [
+        (
+            f"`{each.preset}`",
+            f"{each.left:.1%}",
+            f"{few[each.preset].left:.1%}" if each.preset in few else NONE,
+            f"{each.content:.3f}",
+            f"{few[each.preset].content:.3f}" if each.preset in few else NONE,
+            f"{each.change:.3f}",
+            f"{each.steps:.0f}",
+            f"{each.cpu_seconds:.0f}",
+            f"{each.memory / 1e6:,.0f}",
+            f"{each.bytes / 1000:,.0f}",
+            str(each.trainings),
+        )
+        for each in summarise(known, LARGER)
+    ]
+    headings = (
+        "preset", f"style left, {LARGER}", f"style left, {SMALLER}", f"content, {LARGER}", f"content, {SMALLER}",
+        "change", "steps", "CPU s", "peak, MB", "file, kB", "trainings",
+    )  # fmt: skip
+    return table(headings, rows)
+
+
+def _by_style(known: Known) -> list[str]:
+    """Distances in style with the larger number of pictures, between their limits."""
+    limits = [
+        (label, *(f"{figures[name]:.3f}" if (figures := of_base(known, style)) else NONE for style in STYLES))
+        for label, name in (
+            ("*untouched base*", "style"),
+            ("*truth, decoded*", "truth"),
+            ("*half of the truth*", "halves"),
+        )
+    ]
+    means = [
+        (f"`{preset}`", *map(_mean, by_style))
+        for preset in (*EIGHT, *others())
+        if any(by_style := [figures_of(known, preset, style, LARGER) for style in STYLES])
+    ]
+    measured, worse = harmed(known, NOTHING_TO_LEARN, (*EIGHT, *others()))
     return [
-        "## The presets' learning rates",
+        f"Distance in style, by style. Nothing drawn comes nearer than *truth, decoded*, which went through the base's "
+        f"autoencoder once; *half of the truth* is the distance of one half of the true pictures from the other. "
+        f"`{NOTHING_TO_LEARN}` has nothing to learn: the untouched base draws it as well as it can, and "
+        f"{len(worse)} of {len(measured)} presets end farther from it than they began. It shows how much a method "
+        "harms, and counts in no mean.",
         "",
-        f"Geometric mean of loss and style distance on *{SWEPT}* with one seed for each learning rate, the lowest in "
-        "bold: the loss alone favours rates that hardly learn the images, the style distance rates that memorise them. "
-        "The sweep tried rates about three times apart until there was one on each side of the best. Presets use the "
-        f"best rate, rounded, or another one whose score is at most {NOTABLE:.0%} higher. Only this choice used the "
-        "held-out images.",
-        "",
-        *table(
-            ("preset", "its rate", "score by rate"),
-            [(f"`{line.preset}`", f"{line.rate:.2g}", sweep_cell(line.sweep)) for line in lines if line.sweep],
-        ),
-        "",
+        *table(("preset", *STYLES), [*limits, *means]),
     ]
 
 
-def sweep_cell(scores: Mapping[float, float]) -> str:
-    """Rates and scores from the least rate, the best in bold."""
-    least = min(scores.values())
-    words = {rate: f"{rate:.3g}: " + (f"{found:.3f}" if found < inf else "error") for rate, found in scores.items()}
-    return ", ".join(f"**{words[rate]}**" if found == least < inf else words[rate] for rate, found in scores.items())
+def _mean(rows: Sequence[Mapping[str, float]]) -> str:
+    return f"{statistics.mean(each['style'] for each in rows):.3f}" if rows else NONE
 
 
-def middle(values: Sequence[float], write: Callable[[float], str]) -> str:
-    """The median in words."""
-    return write(statistics.median(values)) if values else NONE
+# ---------------------------------------------------------------- how, and what is missing
+def _protocol(results: Results, known: Known) -> list[str]:
+    unseen = f"{len(UNSEEN)} concepts ({len(UNSEEN_PHOTOGRAPHS)} photographs)"
+    return [
+        "## How it is measured",
+        "",
+        f"The truth of six styles is known: two icon sets, photographs, and three that a program draws "
+        f"({_listed(NEVER_TUNED)}), which were made after every preset had been chosen. A method trains on {LARGER} or "
+        f"{SMALLER} pictures (there are only {MOST_PHOTOGRAPHS} photographs), its file is put on a fresh base, and "
+        f"{unseen} that it never saw are drawn with two seeds.",
+        "",
+        "* **Style** is the mean relative difference of Gram matrices of EfficientNet-Lite0 between what is drawn and "
+        "the true pictures; *left* is its share of the untouched base's, mean of the styles. **Content** is 1 − cosine "
+        "of the embeddings of a picture and the true one of the same concept; **change** the same between a picture "
+        "and the untouched base's of the same seed. Less is better, but change is neither.",
+        f"* **Equal cost**: what a step costs was measured once, while nothing else ran, in turn with `{UNIT}`; each "
+        f"preset takes the steps that {results.setup.budget} of `{UNIT}`'s would pay. `quick`, `balanced` and "
+        "`faithful` are measured as the studio trains them.",
+        f"* **Equal size**: ranks are chosen for files about as large as `{UNIT}`'s of rank 16 ("
+        + ", ".join(f"`{preset}` {_setting(sized)}" for preset, sized in SIZED.items())
+        + "). `boft` and the studio's `balanced` and `faithful` are larger; methods without a rank are as they are.",
+        "* Learning rates are the presets'. A sweep on black-line with eight pictures chose those for the starter.",
+        "* The starter is small and its trainings are short: compare methods with each other, and do not expect these "
+        "figures on Stable Diffusion, where nobody has measured them yet: `python -m benchmarks.styles --base MODEL "
+        "--device cuda --out PAGE` does.",
+    ]
 
 
-def spread(values: Sequence[float], write: Callable[[float], str]) -> str:
-    """The median, and the least and largest where there are several."""
-    if len(values) < 2:
-        return middle(values, write)
-    return f"{middle(values, write)} ({write(min(values))} to {write(max(values))})"
+def _setting(table_of: Mapping[str, object]) -> str:
+    key, value = next(iter(table_of.items()))
+    return f"{key.replace('_', ' ')} {value}"
+
+
+def _absent(known: Known, seeds: int) -> list[str]:
+    cells, total = missing(known, seeds), len([*wanted(seeds=seeds)])
+    if not cells:
+        return [f"All {total} cells are measured."]
+    count = sum(len(styles) for presets in cells.values() for styles in presets.values())
+    lines = [f"Not yet measured, {count} of {total} cells:", ""]
+    for (pictures, seed), presets in cells.items():
+        names = [f"`{each}`" + ("" if len(s) == len(STYLES) else f" ({', '.join(s)})") for each, s in presets.items()]
+        lines.append(f"* {f'{pictures} pictures, seed {seed}' if pictures else 'untouched'}: {', '.join(names)}")
+    return lines
+
+
+def _origin(results: Results, known: Known) -> list[str]:
+    machines = dict.fromkeys(str(entry["machine"]).rpartition(", load")[0] for entry in known.values())
+    dates = sorted({str(entry["date"]) for entry in known.values()})
+    when = f", {' to '.join(dict.fromkeys((dates[0], dates[-1])))}" if dates else ""
+    failed = [f"`{row.preset}` on {row.style}: {entry['error']}" for row, entry in known.items() if "error" in entry]
+    return [
+        *([f"Ended with an error: {'; '.join(failed)}.", ""] if failed else []),
+        f"Written by `python -m benchmarks.styles --report` from `benchmarks/{RESULTS.name}`, base "
+        f"`{results.setup.name}`{when}: {'; '.join(machines) or 'no rows yet'}.",
+    ]
+
+
+def _strips(known: Known, scratch: Path) -> list[tuple[str, Strips]]:
+    """Of every preset with the first seed, what it drew in all styles; truth and untouched base come first."""
+    rows = {
+        label: {style: Row(preset, style, pictures) for style in STYLES}
+        for label, preset, pictures in (
+            ("untouched base", BASE, 0),
+            *((each, each, LARGER) for each in (*EIGHT, *STOPS)),
+        )
+    }
+    whole = {label: of for label, of in rows.items() if all("figures" in known.get(row, {}) for row in of.values())}
+    drawn = [
+        (label, {style: scratch / row.name / "drawn.png" for style, row in of.items()}) for label, of in whole.items()
+    ]
+    truth = {style: path.with_name("truth.png") for style, path in drawn[0][1].items()} if drawn else {}
+    return [("truth", truth), *drawn] if len(drawn) > 1 else []

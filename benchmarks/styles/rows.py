@@ -11,110 +11,109 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from trainers.config.presets import STARTER, find_preset, list_presets
-from trainers.config.sections import Train
+from trainers.config.presets import STARTER, find_preset
 from trainers.config.tables import overlay
+from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
 
-RESULTS = Path(__file__).parents[1] / "styles.jsonl"
+RESULTS = Path(__file__).parents[1] / "stylebench.jsonl"
 BASE = "base"
-"""Instead of a preset: the bare base, and the truth once through the autoencoder."""
-STYLES = ("black-line", "blob")
-FIRST_SEED = 1
-STEPS = 200
+"""Instead of a preset: the untouched base."""
+UNIT = "lora"
+"""The preset whose step costs 1, and whose file the others' are to be as large as."""
+BUDGET = 200
+"""Steps of `UNIT` that each training on the starter costs; on another base as many as its preset has."""
 STOPS = ("quick", "balanced", "faithful")
-"""The presets among which the studio asks to choose first. They differ in steps too, and train as many as they have."""
+"""The presets among which the studio asks to choose first. They are measured as they are, with steps of their own."""
 TRIGGER = "sks"
 """The word that a preset with class images is given: without one, nothing tells the style from the class."""
 SCHEDULE: Mapping[str, Any] = MappingProxyType({"batch_size": 4, "device": "cpu", "precision": "fp32"})
+"""Of all trainings on the starter."""
+SIZED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "lokr": {"factor": 4},
+        "vera": {"rank": 16},
+        "full": {"extract_rank": 7},
+        "t-lora": {"rank": 4, "alpha": 4.0},
+        "tied": {"rank": 16, "alpha": 16.0},
+        "pissa": {"rank": 8, "alpha": 8.0},
+        "dreambooth": {"extract_rank": 7},
+    }
+)
+"""Settings of methods with which a file is about as large as a LoRA's of rank 16."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all rows of a table share."""
+
+    base: str = STARTER
+    device: str = "cpu"
+
+    @property
+    def name(self) -> str:
+        """The base in a line: its folder's or file's name, or the beginning of the hash of the starter's denoiser."""
+        return base_hash()[:8] if self.base == STARTER else Path(self.base).stem
+
+    @property
+    def budget(self) -> int:
+        """Steps of `UNIT` that each training costs."""
+        return BUDGET if self.base == STARTER else int(find_preset(UNIT).settings_for(self.base)["train"]["steps"])
 
 
 @dataclass(frozen=True)
 class Row:
-    """One training: a preset on a style at a learning rate (0 for the bare base), with a seed and a number of steps."""
+    """One training: a preset, or the untouched base, on so many pictures of a style, with a seed."""
 
     preset: str
     style: str
-    rate: float = 0.0
-    seed: int = FIRST_SEED
-    steps: int = STEPS
+    pictures: int = 0
+    seed: int = 1
 
     @property
     def name(self) -> str:
-        """What its files are called: settings that changed give another name."""
-        return "-".join((self.preset, self.style, f"{self.rate:g}", str(self.seed), digest(self)))
+        """Of its folder."""
+        return "-".join(map(str, asdict(self).values()))
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one row gave; of the base, `truth` is the style distance of the truth once through the autoencoder."""
+    """What one row gave; distances are to the true pictures of concepts that were not trained."""
 
-    loss: float
-    """Mean denoising error on the held-out images, at fixed times and with fixed noise."""
     style: float
-    """Style distance of what is drawn for the held-out captions to the held-out images."""
+    """Mean relative difference of Gram matrices."""
+    content: float
+    """1 − cosine of the embeddings of a picture and the true one of the same concept."""
+    change: float = 0.0
+    """1 − cosine of the embeddings of a picture and the base's of the same prompt and seed."""
     truth: float = 0.0
-    learning_rate: float = 0.0
+    """Of the base: the style distance of the truth once through the autoencoder."""
+    halves: float = 0.0
+    """Of the base: the style distance of one half of the truth from the other."""
+    steps: int = 0
     parameters: int = 0
     bytes: int = 0
     """Of the style file, with its twin for diffusers left out."""
-    seconds: float = 0.0
-    """Of all steps, by the wall, and by the process's own time over all threads."""
     cpu_seconds: float = 0.0
+    """Of all steps, over all threads."""
     memory: int = 0
-    """The most bytes that the process held while it trained."""
+    """The most bytes that the process, or on a card its part of it, held while it trained."""
 
 
-def settings(row: Row) -> dict[str, Any]:
-    """The row's settings but for name, seed and images: the preset's for the starter, at the row's learning rate."""
-    short = {"train": {"steps": row.steps, **SCHEDULE}}
-    if row.preset == BASE:
-        return short
-    table = overlay(find_preset(row.preset).settings_for(STARTER), short)
+def settings(preset: str, setup: Setup) -> dict[str, Any]:
+    """A preset's settings for a base, with a file of equal size, but for steps, name, seed and pictures."""
+    table = find_preset(preset).settings_for(setup.base)
+    if preset in SIZED:
+        table = overlay(table, {"method": dict(SIZED[preset])})
     if "prior" in table:
         table = overlay(table, {"data": {"trigger": TRIGGER}})
-    return at_rate(table, row.rate)
+    return overlay(table, {"train": dict(SCHEDULE)} if setup.base == STARTER else {})
 
 
-def steps_of(preset: str, steps: int = STEPS) -> int:
-    """The steps of a preset's rows: its own on the starter if it is one of `STOPS`."""
-    return int(find_preset(preset).settings_for(STARTER)["train"]["steps"]) if preset in STOPS else steps
-
-
-def own_rate(preset: str) -> float:
-    """The learning rate that a preset has on the starter."""
-    return _rate(find_preset(preset).settings_for(STARTER))
-
-
-def at_rate(table: Mapping[str, Any], rate: float) -> dict[str, Any]:
-    """The table at a learning rate, every other rate in it in proportion."""
-    share = rate / _rate(table)
-
-    def scaled(part: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            key: scaled(value)
-            if isinstance(value, Mapping)
-            else rounded(value * share)
-            if key.endswith("learning_rate")
-            else value
-            for key, value in part.items()
-        }
-
-    found = scaled({key: value for key, value in table.items() if key != "targets"})  # there they are ratios
-    return overlay({**table, **found}, {"train": {"learning_rate": rate}})
-
-
-def rounded(rate: float) -> float:
-    """A learning rate with three digits."""
-    return float(f"{rate:.3g}")
-
-
-def _rate(table: Mapping[str, Any]) -> float:
-    return float(table.get("train", {}).get("learning_rate", Train().learning_rate))
-
-
-IDLE: Mapping[str, Any] = MappingProxyType({"sample": ("steps", "sampler"), "data": ("read_trigger",)})
-"""Settings that change no figure: every row is drawn with the same ones, and none has a trigger word to leave out."""
+def steps_of(preset: str, cost: float, setup: Setup) -> int:
+    """The steps that the budget allows at this cost of one; those of `STOPS` are their own."""
+    own = int(settings(preset, setup)["train"]["steps"])
+    return own if preset in STOPS else max(1, round(setup.budget / cost))
 
 
 @cache
@@ -126,13 +125,11 @@ def base_hash() -> str:
 
 
 @cache
-def digest(row: Row) -> str:
-    """Short hash of a row's settings and of the base: rows of older ones do not count any more."""
-    table = settings(row)
-    for section in IDLE.keys() & table.keys():
-        kept = {key: value for key, value in table.pop(section).items() if key not in IDLE[section]}
-        table |= {section: kept} if kept or section == "sample" else {}
-    return hashlib.sha256(json.dumps([table, base_hash()], sort_keys=True).encode()).hexdigest()[:10]
+def digest(preset: str, setup: Setup) -> str:
+    """Short hash of a preset's settings, the budget and the base: what was measured with older ones does not count."""
+    table = settings(preset, setup) if preset != BASE else {}
+    facts = [table, setup.budget, base_hash() if setup.base == STARTER else setup.name]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
 
 
 # ---------------------------------------------------------------- those there are
@@ -156,29 +153,52 @@ def append_line(path: Path, entry: Mapping[str, Any]) -> None:
 
 
 class Results:
-    """Lines of a file, each a row with its figures, or with the error that it ended with."""
+    """Lines of a file: what a step of a preset costs, and rows with their figures or the error that they ended with."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, setup: Setup | None = None):
+        self.path, self.setup = path, setup or Setup()
 
-    def read(self, steps: int = STEPS) -> dict[Row, dict[str, Any]]:
-        """The last line of each row with today's settings on today's base; half a line is passed over."""
-        known = {BASE, *(preset.name for preset in list_presets())}
-        found = {}
-        for entry in read_lines(self.path):
+    @property
+    def _shared(self) -> dict[str, str]:
+        return {"base": self.setup.name, "device": self.setup.device}
+
+    def read(self) -> dict[Row, dict[str, Any]]:
+        """The last line of each row that was measured with today's settings on this base and device."""
+        rows = {}
+        for entry in self._valid():
             try:
-                row = Row(**entry["row"])
+                rows[Row(**entry["row"])] = entry
             except (KeyError, TypeError):
                 continue
-            if row.preset in known and row.steps == steps_of(row.preset, steps) and entry.get("digest") == digest(row):
-                found[row] = entry
-        return found
+        return rows
+
+    def costs(self) -> dict[str, float]:
+        """What a step costs, in steps of `UNIT`, by preset: the first line counts, so no row's steps ever change."""
+        costs = {UNIT: 1.0}
+        for entry in self._valid():
+            if "cost" in entry:
+                costs.setdefault(entry["preset"], entry["cost"])
+        return costs
 
     def append(self, row: Row, **facts: Any) -> None:
-        """Add a line."""
-        append_line(self.path, {"row": asdict(row), "digest": digest(row), "base": base_hash()[:8], **facts})
+        """Add a row."""
+        append_line(self.path, {"row": asdict(row), "digest": digest(row.preset, self.setup), **self._shared, **facts})
+
+    def append_cost(self, preset: str, **facts: Any) -> None:
+        """Add what a step of a preset costs."""
+        append_line(self.path, {"preset": preset, "digest": digest(preset, self.setup), **self._shared, **facts})
 
     def has(self, row: Row, commit: str) -> bool:
         """Whether a row need not be trained; one that ended with an error is tried again at another commit."""
-        entry = self.read(row.steps).get(row)
+        entry = self.read().get(row)
         return entry is not None and ("error" not in entry or entry["commit"] == commit)
+
+    def _valid(self) -> Iterator[dict[str, Any]]:
+        for entry in read_lines(self.path):
+            preset = entry.get("preset") or entry.get("row", {}).get("preset")
+            try:
+                valid = self._shared.items() <= entry.items() and entry["digest"] == digest(preset, self.setup)
+            except (KeyError, VelaturaError):  # a preset that is no more
+                continue
+            if valid:
+                yield entry

@@ -32,6 +32,8 @@ UNSEEN = (
 )  # fmt: skip
 """Concepts whose true pictures show how near a training came."""
 UNSEEN_PHOTOGRAPHS = ("space shuttle", "cup of coffee", "galaxies", "gravel")
+MOST_PHOTOGRAPHS = 8
+"""There are no more to train on."""
 SMALLER, LARGER = 4, 12
 """Numbers of pictures to train on."""
 

@@ -9,24 +9,34 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
+import torch
 import typer
 
-from benchmarks.styles.measure import HELD_OUT, look_at, put_images
+from benchmarks.styles.measure import PERCEPTION
+from benchmarks.styles.measure import SEEDS as DRAWN_SEEDS
 from benchmarks.styles.rows import SCHEDULE, append_line, base_hash, read_lines
+from tools.starter.measure import as_tensor
+from tools.starter.networks.perception import load_perception
 from trainers.config.build import build_config
 from trainers.config.presets import STARTER, find_preset
 from trainers.config.tables import overlay
-from trainers.data.sample_sets import read_sets
+from trainers.data.dataset import CENTRE, Draw, load_dataset, pixels
+from trainers.data.sample_sets import SampleSet, read_sets
 from trainers.runs.run import Run
+from trainers.sampling.sample import draw, drawing_context
+from trainers.training.previews import preview_params
 from trainers.training.reopen import reopened
+from trainers.training.session import Session
+from trainers.training.step.denoising import denoising_errors, make_probes
 from trainers.training.train import train
 
 UNIFORM = "uniform"
@@ -35,6 +45,10 @@ COUNTS = (1, 4, 12)
 STYLE = "black-line"
 SEEDS = (1, 2, 3)
 STEPS = 150
+HELD_OUT = slice(1, None, 3)
+"""Which of a set's concepts are not trained: every third, one or more of each kind."""
+PROBED, LOOKS = 32, 15
+"""Times at which the loss is measured, and denoising steps of a picture."""
 RESULTS = Path(__file__).parents[1] / "times.jsonl"
 SCRATCH = Path("outputs/times-benchmark")
 NICE = 10
@@ -92,9 +106,30 @@ def measure(row: Row, folder: Path) -> dict[str, float]:
     }
     result = train(build_config(table, options), folder / "runs", overwrite=True)
     with reopened(Run(result.run)) as found:
-        session = found.session
-        figures = look_at(session.model, session.network, session.config, unseen, folder)
-    return {"loss": figures.loss, "style": figures.style}
+        return look_at(found.session, unseen)
+
+
+def put_images(sample: SampleSet, concepts: Sequence[str], folder: Path) -> Path:
+    """A folder with these concepts' images of a set, and their captions."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for concept in concepts:
+        for path in sample.folder.glob(f"{concept.replace(' ', '-')}.*"):
+            shutil.copy(path, folder)
+    return folder
+
+
+def look_at(session: Session, unseen: Path) -> dict[str, float]:
+    """Loss at fixed times with fixed noise, and style distance of what is drawn for the captions, on these images."""
+    model, config = session.model, session.config
+    dataset = load_dataset(unseen, config.data, 0, config.data.resolution or model.resolution, model.stride)
+    errors = denoising_errors(model, session.network, make_probes(model, dataset.items, config, PROBED), config)
+    params = preview_params(config, dataset, dataset.items[0].bucket.width, model.starter)  # the held-out captions
+    session.network.holder.context = drawing_context(model, params)
+    drawn = as_tensor(list(draw(model, replace(params, seeds=DRAWN_SEEDS, steps=LOOKS))))
+    truth = torch.stack([pixels(item, Draw(0, False, CENTRE, "")) for item in dataset.items])
+    style = load_perception(PERCEPTION, torch.device("cpu")).style_distance(drawn, truth)
+    return {"loss": round(float(errors.mean()), 5), "style": round(style, 4)}
 
 
 def main(
@@ -133,8 +168,6 @@ def read(results: Path, base: str) -> dict[Row, dict[str, float]]:
 
 def page(known: dict[Row, dict[str, float]], base: str) -> str:
     """The page with the table of ratios to uniform times."""
-    import torch
-
     from trainers.config.sections import Base
     from trainers.config.times import parse_times
     from trainers.models.load import load_model

@@ -23,8 +23,9 @@ import typer
 from torch import Tensor
 
 from benchmarks.pages import write_section
-from benchmarks.styles.measure import HELD_OUT, PERCEPTION, SEEDS, put_images
+from benchmarks.styles.measure import PERCEPTION, SEEDS
 from benchmarks.styles.rows import SCHEDULE, append_line, base_hash, read_lines
+from benchmarks.styles.times import HELD_OUT, put_images
 from tools.markdown import table
 from tools.starter.measure import as_tensor
 from tools.starter.networks.perception import Perception, load_perception
