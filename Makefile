@@ -114,7 +114,7 @@ clients: $(DEVELOPER_STAMP) ## train every method shortly and draw with its file
 	@if [ -n "$(COMFYUI)" ]; then COMFYUI="$(abspath $(COMFYUI))" $(PYTHON_IN_VENV) -m pytest -k comfyui_itself \
 	tests/trainers/formats/programs/test_flows.py; fi
 
-quality: $(DEVELOPER_STAMP) ## train every method on two styles and measure what was learned (hours; goes on where it was)
+quality: $(DEVELOPER_STAMP) ## train every method on six styles and measure what was learned (a night; goes on where it was)
 	$(PYTHON_IN_VENV) -m benchmarks.styles
 
 samples: $(DEVELOPER_STAMP) ## redraw the bundled image sets from their sources (needs npm)

@@ -17,6 +17,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.full_unet import machine, seconds
+from benchmarks.quiet import quiet
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods.loha import LoHA
@@ -95,6 +96,7 @@ def compare(
     return Comparison(factored, built, update().runs_factored(site.op, site.op.tokens(x)))
 
 
+@quiet()
 def main(
     rounds: Annotated[int, typer.Option(help="Measurements of each way.")] = 7,
     dtype: Annotated[str, typer.Option(help="Number format of the layer: bfloat16 or float32.")] = "bfloat16",

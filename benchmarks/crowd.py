@@ -35,6 +35,7 @@ import typer
 from benchmarks.full_unet import machine
 from benchmarks.open_pages import PATIENCE, ROOT, SAMPLES, Line, command, fill, studio
 from benchmarks.pages import write_section
+from benchmarks.quiet import quiet
 from tools.markdown import table
 
 PAGE = ROOT / "docs" / "reliability.md"
@@ -339,6 +340,7 @@ def late(times: list[float]) -> float:
     return statistics.quantiles(times, n=20)[-1] if len(times) > 1 else times[0]
 
 
+@quiet()
 def crowd(
     seconds: Annotated[float, typer.Option(help="How long everybody works.")] = 120.0,
     write: Annotated[bool, typer.Option("--write", help="Write docs/reliability.md.")] = False,

@@ -19,6 +19,7 @@ import typer
 
 from benchmarks.full_unet import machine
 from benchmarks.pages import write_section
+from benchmarks.quiet import quiet
 from benchmarks.two_runs import rate, training
 from tools.markdown import table
 
@@ -35,6 +36,7 @@ def measure(out: Path, preset: str, devices: int, seconds: float) -> float:
         return rate([run], seconds)
 
 
+@quiet()
 def devices(
     seconds: Annotated[float, typer.Option(help="Seconds to measure each rate.")] = 20.0,
     rounds: Annotated[int, typer.Option(help="Number of rounds.")] = 3,

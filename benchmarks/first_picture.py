@@ -22,6 +22,7 @@ import typer
 
 from benchmarks.full_unet import machine
 from benchmarks.open_pages import ROOT, studio, training
+from benchmarks.quiet import quiet
 from tools.markdown import table
 
 PATIENCE = 240_000
@@ -95,6 +96,7 @@ def _moments(out: Path) -> dict[str, float]:
     return {"queued": queued, "begun": begun, "first": done[0], "last": done[-1], "written": pictures[0]}
 
 
+@quiet()
 def main(
     before: Annotated[list[Path] | None, typer.Option(help="A folder with another version; repeatable.")] = None,
     rounds: Annotated[int, typer.Option(help="Pictures of each version.")] = 5,

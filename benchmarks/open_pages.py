@@ -32,6 +32,7 @@ import typer
 
 from benchmarks.full_unet import machine
 from benchmarks.pages import write_section
+from benchmarks.quiet import quiet
 from tools.markdown import table
 from trainers.runs.events import Recorder
 
@@ -281,6 +282,7 @@ def _watch_bar(page: Open, first: float, seconds: float, found: Found) -> None:
         time.sleep(EVERY)
 
 
+@quiet()
 def open_pages(
     before: Annotated[list[Path] | None, typer.Option(help="Folders of other versions, the oldest first.")] = None,
     seconds: Annotated[float, typer.Option(help="How long each version is looked at in a round.")] = 26.0,

@@ -24,6 +24,7 @@ from torch import nn
 from benchmarks.full_unet import Clock, Step, build_unet, kept_for_backward, machine, peak_allocated, seconds
 from benchmarks.pages import write_section
 from benchmarks.peers import BLOCK, Restore, place_lycoris, place_peft, place_peft_fp32
+from benchmarks.quiet import quiet
 from tools.markdown import table
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods.loha import LoHA
@@ -180,6 +181,7 @@ def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> 
     return "\n".join(lines)
 
 
+@quiet()
 def main(
     methods: Annotated[str, typer.Option(help="Methods to measure, separated by commas.")] = "lora,loha,lokr",
     presets: Annotated[str, typer.Option(help="Layers to measure: attn, full.")] = "attn,full",

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from benchmarks.full_unet import Clock, machine
 from benchmarks.pages import write_section
+from benchmarks.quiet import quiet
 from tools.markdown import table
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods.loha import LoHA
@@ -94,6 +95,7 @@ def batched(model: Model, params: SamplingParams, styles: Styles) -> None:
 WAYS: tuple[Callable[[Model, SamplingParams, Styles], None], ...] = (switched, fused, batched)
 
 
+@quiet()
 def main(
     base: Annotated[str, typer.Option(help="Base model.")] = "starter",
     counts: Annotated[str, typer.Option(help="Numbers of styles, separated by commas.")] = "1,2,4,8",

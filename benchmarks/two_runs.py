@@ -29,6 +29,7 @@ import typer
 
 from benchmarks.full_unet import machine
 from benchmarks.pages import write_section
+from benchmarks.quiet import quiet
 from tools.markdown import table
 from trainers.process.threads import SPINS
 
@@ -160,6 +161,7 @@ def _ask(address: str) -> float:
             start = time.perf_counter()
 
 
+@quiet()
 def two_runs(
     seconds: Annotated[float, typer.Option(help="Seconds to measure each rate.")] = 12.0,
     rounds: Annotated[int, typer.Option(help="Number of rounds.")] = 3,

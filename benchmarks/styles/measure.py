@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.quiet import quiet, wait_until_quiet
 from benchmarks.styles.rows import BASE, UNIT, Figures, Row, Setup, settings
-from benchmarks.styles.sets import LARGER, STYLES, write_style
+from benchmarks.styles.sets import LARGER, PHOTOGRAPH, write_style
 from tools.starter.measure import as_tensor
 from tools.starter.networks.autoencoder import reconstruct
 from tools.starter.networks.perception import Perception, load_perception
@@ -97,7 +97,7 @@ def config_of(preset: str, setup: Setup, row: Row, images: Path, steps: int = 0)
         "seed": row.seed,
         "base": {"model": setup.base},
         "data": {"images": str(images)},
-        "train": {"steps": max(1, steps), "device": setup.device},
+        "train": {"device": setup.device, **({"steps": steps} if steps else {})},
         "sample": drawing,
         "save": {"every": 10**6, "keep": 1},
     }
@@ -191,7 +191,7 @@ def _beside(images: Tensor) -> Image.Image:
 # ---------------------------------------------------------------- the cost of a step
 def cost(preset: str, setup: Setup, folder: Path) -> dict[str, float]:
     """What a step of a preset costs, in steps of `UNIT`, and its seconds, measured in turn while nothing else runs."""
-    trained, _ = write_style(next(iter(STYLES)), LARGER, folder)
+    trained, _ = write_style(PHOTOGRAPH, LARGER, folder)
     row = Row(preset, "")
     seconds: dict[str, list[float]] = {preset: [], UNIT: []}
     with quiet():

@@ -176,7 +176,7 @@ def _first_table(known: Known) -> list[str]:
         "preset", f"style left, {LARGER}", f"style left, {SMALLER}", f"content, {LARGER}", f"content, {SMALLER}",
         "change", "steps", "CPU s", "peak, MB", "file, kB", "trainings",
     )  # fmt: skip
-    return table(headings, rows)
+    return table(headings, rows) if rows else []
 
 
 def _by_style(known: Known) -> list[str]:
@@ -195,12 +195,12 @@ def _by_style(known: Known) -> list[str]:
         if any(by_style := [figures_of(known, preset, style, LARGER) for style in STYLES])
     ]
     measured, worse = harmed(known, NOTHING_TO_LEARN, (*EIGHT, *others()))
+    harm = f", and {len(worse)} of {len(measured)} presets end farther from it than they began" if measured else ""
     return [
-        f"Distance in style, by style. Nothing drawn comes nearer than *truth, decoded*, which went through the base's "
-        f"autoencoder once; *half of the truth* is the distance of one half of the true pictures from the other. "
-        f"`{NOTHING_TO_LEARN}` has nothing to learn: the untouched base draws it as well as it can, and "
-        f"{len(worse)} of {len(measured)} presets end farther from it than they began. It shows how much a method "
-        "harms, and counts in no mean.",
+        "Distance in style, by style. Nothing drawn comes nearer than *truth, decoded*, which went through the base's "
+        "autoencoder once; *half of the truth* is the distance of one half of the true pictures from the other: where "
+        f"it is large, as with the few photographs, a figure says less. `{NOTHING_TO_LEARN}` has nothing to learn: the "
+        f"untouched base draws it as well as it can{harm}. It shows how much a method harms, and counts in no mean.",
         "",
         *table(("preset", *STYLES), [*limits, *means]),
     ]
@@ -250,7 +250,10 @@ def _absent(known: Known, seeds: int) -> list[str]:
     count = sum(len(styles) for presets in cells.values() for styles in presets.values())
     lines = [f"Not yet measured, {count} of {total} cells:", ""]
     for (pictures, seed), presets in cells.items():
-        names = [f"`{each}`" + ("" if len(s) == len(STYLES) else f" ({', '.join(s)})") for each, s in presets.items()]
+        whole = [each for each, styles in presets.items() if len(styles) == len(STYLES)]
+        eight = ["the eight methods"] if {*EIGHT} <= {*whole} else []
+        names = [*eight, *(f"`{each}`" for each in whole if not eight or each not in EIGHT)]
+        names += [f"`{each}` ({', '.join(styles)})" for each, styles in presets.items() if each not in whole]
         lines.append(f"* {f'{pictures} pictures, seed {seed}' if pictures else 'untouched'}: {', '.join(names)}")
     return lines
 

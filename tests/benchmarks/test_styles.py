@@ -1,254 +1,315 @@
-"""The quality table's rows: which are wanted, which are skipped, and what the report says of those there are."""
+"""StyleBench: which rows are wanted, which are skipped, and what the page says of those there are."""
 
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 from dataclasses import asdict
-from math import inf, sqrt
 
 import pytest
+import torch
 from PIL import Image
 
+from benchmarks import quiet
 from benchmarks.styles import __main__ as command
-from benchmarks.styles import rows
+from benchmarks.styles import measure, rows
+from benchmarks.styles.figures import Summary, least, near, pareto, shared_styles, spread, summarise
+from benchmarks.styles.plan import COUNTED, EIGHT, NOTHING_TO_LEARN, STYLES, missing, others, wanted
 from benchmarks.styles.plot import Frame, Point, draw_plot
-from benchmarks.styles.report import gather, left_of, write_report
+from benchmarks.styles.report import sentences, write_report
 from benchmarks.styles.rows import (
     BASE,
+    BUDGET,
     RESULTS,
+    SIZED,
     STOPS,
-    STYLES,
+    UNIT,
     Figures,
     Results,
     Row,
-    at_rate,
+    Setup,
     base_hash,
     digest,
-    own_rate,
     settings,
+    steps_of,
 )
-from benchmarks.styles.sweep import APART, AT_MOST, NOTABLE, better_rate, every_preset, score, tried, untried, wanted
+from tests.tiny import tiny_folder
+from tools.starter.networks.perception import Perception, make_network
 from trainers.config.build import build_config
+from trainers.config.presets import find_preset
 from trainers.config.techniques import list_techniques
 
 pytestmark = pytest.mark.slow
 
-LORA, VERA = own_rate("lora"), own_rate("vera")
+SETUP = Setup()
 INKY = (11, 107, 93)
-MADE = {"commit": "abc", "machine": "A processor (2 cores), 1 thread(s), load 8.0", "date": "2026-11-25"}
+MADE = {"commit": "abc", "machine": "A processor (2 cores), 1 thread(s), load 8.0", "date": "2026-12-02"}
 
 
-def add(results: Results, row: Row, loss: float, **more: float) -> None:
-    results.append(row, figures=asdict(Figures(loss=loss, style=2 * loss, **more)), **MADE)
+def add(results: Results, row: Row, style: float, content: float, **more: float) -> None:
+    results.append(row, figures=asdict(Figures(style, content, **more)), **MADE)
 
 
 @pytest.fixture
 def results(tmp_path) -> Results:
-    """Bare base, a sweep of two presets of which one does not learn, and a second seed on both styles."""
-    results = Results(tmp_path / "there" / "styles.jsonl")
+    """The base on all styles, and all eight with 12 pictures on two that count and on the one that does not."""
+    results = Results(tmp_path / "there" / "stylebench.jsonl")
     for style in STYLES:
-        results.append(Row(BASE, style), figures=asdict(Figures(loss=0.5, style=0.7, truth=0.2)), **MADE)
-    for preset, rate, losses in (("lora", LORA, (0.4, 0.35, 0.9)), ("vera", VERA, (0.53, 0.51, 0.52))):
-        for share, loss in zip((1 / 3, 1, 3), losses, strict=True):
-            add(results, Row(preset, STYLES[0], rate * share), loss, parameters=12345, memory=7 * 10**8)
-    add(results, Row("lora", STYLES[0], LORA, 2), 0.37, parameters=12345, memory=7 * 10**8)
-    add(results, Row("lora", STYLES[1], LORA, 1), 0.6, parameters=12345, memory=7 * 10**8)
+        add(results, Row(BASE, style), 0.8, 0.6, truth=0.2, halves=0.1)
+    for style in (*COUNTED[:2], NOTHING_TO_LEARN):
+        for number, preset in enumerate(EIGHT):
+            more = {"steps": 200 - number, "bytes": 10**6 * (number + 1), "cpu_seconds": 60.0, "memory": 7 * 10**8}
+            far = 0.4 + 0.08 * number + (0.2 if style == NOTHING_TO_LEARN else 0.0)
+            add(results, Row(preset, style, 12), far, 0.5 - 0.01 * number, change=0.3, **more)
     return results
 
 
-def test_every_technique_has_a_preset_that_can_be_trained_at_every_rate():
-    assert every_preset() == (*(one.name for one in list_techniques()), *STOPS)
-    for preset in every_preset():
-        for rate in (own_rate(preset), 0.0123):
-            table = settings(Row(preset, STYLES[0], rate))
-            config = build_config(table, {"name": "x"})
-            assert config.train.learning_rate == rate and table["train"]["steps"] == 200
-            assert (config.data.trigger == "sks") == (preset == "dreambooth")
+# ---------------------------------------------------------------- the rows
+def test_every_preset_can_be_trained_at_its_size_on_the_starter_and_elsewhere(tmp_path):
+    assert {*EIGHT, *others()} == {*(each.name for each in list_techniques()), *STOPS}
+    for preset in (*EIGHT, *others()):
+        table = settings(preset, SETUP)
+        config = build_config(table, {"name": "x"})
+        own = build_config(find_preset(preset).settings_for("starter"), {"name": "x"})
+        assert config.train.learning_rate == own.train.learning_rate
+        assert measure.config_of(preset, SETUP, Row(preset, "blob", 12), tmp_path).sample.seeds == measure.SEEDS
+        assert (config.data.trigger == "sks") == (preset == "dreambooth") and config.train.batch_size == 4
+        assert all(getattr(config.method, key) == value for key, value in SIZED.get(preset, {}).items())
+    elsewhere = Setup("/models/an-sdxl.safetensors", "cuda")
+    assert elsewhere.name == "an-sdxl" and elsewhere.budget == find_preset(UNIT).settings["train"]["steps"]
+    assert settings("lora", elsewhere)["train"] == find_preset("lora").settings["train"]
 
 
-def test_all_rates_of_a_preset_are_scaled_and_no_ratio():
-    blocks = {"blocks": {"mid_block.*": {"learning_rate": 0.5}}}
-    table = {"train": {"learning_rate": 0.1, "steps": 3}, "tokens": {"token_learning_rate": 0.02}, "targets": blocks}
-    assert at_rate(table, 0.3) == {
-        "train": {"learning_rate": 0.3, "steps": 3},
-        "tokens": {"token_learning_rate": 0.06},
-        "targets": blocks,
-    }
-    assert at_rate({"train": {"steps": 3}, "tokens": {"token_learning_rate": 0.02}}, 3e-4) == {
-        "train": {"steps": 3, "learning_rate": 3e-4},
-        "tokens": {"token_learning_rate": 0.06},
-    }
+def test_every_training_costs_the_same_save_the_studios_three():
+    assert steps_of("lora", 1.0, SETUP) == BUDGET and steps_of("boft", 4.0, SETUP) == BUDGET / 4
+    assert steps_of("quick", 4.0, SETUP) == find_preset("quick").starter["train"]["steps"]
+    assert steps_of("full", 10.0**6, SETUP) == 1
 
 
-def test_rates_are_tried_until_the_best_has_one_on_each_side():
-    losses = {0.01: 1.0}
-    optimum = 0.0003
-    order = []
-    while rates := untried(losses):
-        order.append(rates[0])
-        losses[rates[0]] = abs(rates[0] - optimum)
-    assert order == [0.00333, 0.00111, 0.00037, 0.000123] and len(losses) == AT_MOST
-    assert untried({0.00333: 0.5, 0.01: 0.4, 0.03: 0.6}) == [] == untried({})
-    assert untried({0.01: 0.4, 0.03: 0.6}) == [0.00333] and untried({0.00333: 0.5, 0.01: 0.4}) == [0.03]
-    assert untried({0.003: 0.4, 0.00333: 0.41, 0.01: 0.6, 0.001: 0.5}) == []  # a rate that was rounded since
-    assert untried({0.0033: 0.4, 0.00333: 0.41, 0.001: 0.5}) == [0.0099]
-    assert untried({0.0004: 0.34, 0.0007: 0.33, 0.0012: 0.35}) == []  # nearer to each other than a sweep's
+def test_the_first_seed_of_the_eight_comes_first_style_by_style():
+    order = list(wanted())
+    first = [Row(each, style, 12) for style in STYLES for each in EIGHT]
+    assert order[:6] == [Row(BASE, style) for style in STYLES] and order[6:54] == first
+    assert order[54:102] == [Row(row.preset, row.style, 4) for row in first]
+    assert order[102] == Row("quick", STYLES[0], 12) and {row.seed for row in order[:-192]} == {1}
+    assert len(set(order)) == len(order) == 6 + 3 * 2 * 48 + 6 * len(others())
+    assert {row.preset for row in wanted(["vera"])} == {BASE, "vera"} and len([*wanted(["vera"], 1)]) == 6 + 12
 
 
-def test_the_score_weighs_what_is_drawn_like_the_loss():
-    assert score({"loss": 0.32, "style": 0.5}) == pytest.approx(0.4) and score(None) == inf
-    assert score({"loss": 0.3, "style": 0.5}) == score({"loss": 0.5, "style": 0.3})
-
-
-def test_a_rate_is_better_if_its_score_is_notably_less():
-    assert better_rate({0.001: 0.38, 0.003: 0.4}, 0.003) == 0.001
-    assert better_rate({0.001: 0.39, 0.003: 0.4}, 0.003) is None
-    assert better_rate({0.001: 0.38}, 0.003) is None is better_rate({}, 0.003)
-
-
-def test_every_preset_has_the_best_rate_that_was_tried():
-    """A preset that changed is tried anew (`python -m benchmarks.styles --sweep --only NAME`)."""
-    found = Results(RESULTS).read()
-    scores = {preset: tried(found, preset) for preset in every_preset()}
-    assert [preset for preset in scores if own_rate(preset) not in scores[preset]] == []
-    assert [preset for preset in scores if len(scores[preset]) < 3] == []
-    assert [preset for preset in scores if better_rate(scores[preset], own_rate(preset))] == []
-
-
-def test_the_most_faithful_of_the_studios_three_is_really_that():
-    """The third draws notably nearer to a style that the base does not draw than the others, and takes longest."""
-    found = Results(RESULTS).read()
-    lines = [line for stop in STOPS if (line := gather(found, stop))]
-    *distances, least = (statistics.median(line.of(STYLES[0], "style")) for line in lines)
-    times = [statistics.median(line.all("cpu_seconds")) for line in lines]
-    assert len(distances) == 2 and least < (1 - NOTABLE) * min(distances) and times == sorted(times)
-
-
-def test_the_sweep_comes_before_every_style_and_seed(results):
-    scores = {LORA / 3: 0.4 * sqrt(2), LORA: 0.35 * sqrt(2), LORA * 3: 0.9 * sqrt(2)}
-    assert tried(results.read(), "lora") == pytest.approx(scores)
-    rates = {"lora": LORA, "loha": own_rate("loha")}
-    rows = list(wanted(rates, 2, False, results))
-    assert rows[:2] == [Row(BASE, style) for style in STYLES]
-    assert rows[2:4] == [Row(preset, STYLES[0], rate) for preset, rate in rates.items()]
-    assert rows[4:] == [Row(p, style, rate, seed) for seed in (1, 2) for style in STYLES for p, rate in rates.items()]
-    assert list(wanted(rates, 2, True, results)) == rows[:4]
-
-    add(results, Row("loha", STYLES[0], rates["loha"]), 0.4)
-    sweep = wanted(["loha"], 1, True, results)
-    assert [next(sweep) for _ in range(4)][3] == Row("loha", STYLES[0], pytest.approx(rates["loha"] / APART, rel=0.01))
-    assert next(sweep, None) is None  # nothing came of that row
-
-
-def test_what_is_there_is_skipped_whatever_ended_the_file(results, monkeypatch, tmp_path):
+def test_what_is_there_is_skipped_whatever_ended_the_file(results):
     known = results.read()
-    assert len(known) == 10 and all(results.has(row, "other") for row in known)
+    assert len(known) == 30 and all(results.has(row, "other") for row in known)
     whole = results.path.read_text(encoding="utf-8")
     results.path.write_text(whole[:-20], encoding="utf-8")  # killed while it wrote
-    assert set(known) - set(results.read()) == {Row("lora", STYLES[1], LORA, 1)}
-    add(results, Row("lora", STYLES[1], LORA, 1), 0.6)
+    (lost,) = set(known) - set(results.read())
+    assert lost == Row(EIGHT[-1], NOTHING_TO_LEARN, 12) and not results.has(lost, "other")
+    add(results, lost, 0.5, 0.5)
     assert set(results.read()) == set(known)
-    results.append(Row("loha", STYLES[0], own_rate("loha")), error="it overflowed", **MADE)
-    row = Row("loha", STYLES[0], own_rate("loha"))
-    assert results.has(row, "abc") and not results.has(row, "new")
-    assert not results.has(Row("lora", STYLES[0], LORA, steps=7), "abc")
+    results.append(Row("loha", COUNTED[0], 4), error="it overflowed", **MADE)
+    row = Row("loha", COUNTED[0], 4)
+    assert results.has(row, "abc") and not results.has(row, "new")  # tried again once the code has changed
     outdated = json.loads(whole.splitlines()[2]) | {"digest": "of other settings"}
-    results.path.write_text(json.dumps(outdated) + "\n", encoding="utf-8")
+    gone = json.loads(whole.splitlines()[2]) | {"row": asdict(Row("a preset that is no more", COUNTED[0]))}
+    results.path.write_text(f"{json.dumps(outdated)}\n{json.dumps(gone)}\n", encoding="utf-8")
     assert results.read() == {}
 
 
-def test_rows_of_another_base_do_not_count(results, monkeypatch):
-    assert len(results.read()) == 10 and '"base": "' + base_hash()[:8] in results.path.read_text(encoding="utf-8")
+def test_rows_of_another_base_or_device_do_not_count(results, monkeypatch):
+    assert len(results.read()) == 30 and '"base": "' + base_hash()[:8] in results.path.read_text(encoding="utf-8")
+    assert Results(results.path, Setup(device="cuda")).read() == {} == Results(results.path, Setup("sdxl")).read()
     monkeypatch.setattr(rows, "base_hash", lambda: "another")
     monkeypatch.setattr(rows, "digest", digest.__wrapped__)  # past its cache
     assert results.read() == {}
 
 
-def test_a_row_is_one_process_and_one_line(results, monkeypatch, tmp_path):
+def test_the_first_cost_of_a_step_stays(results):
+    assert results.costs() == {UNIT: 1.0}
+    for cost in (1.5, 1.7):
+        results.append_cost("loha", cost=cost, seconds=0.4, **MADE)
+    assert results.costs() == {UNIT: 1.0, "loha": 1.5} and len(results.read()) == 30
+
+
+def test_a_row_is_one_process_and_one_line_and_its_cost_is_measured_once(results, monkeypatch, tmp_path):
     monkeypatch.setattr(command, "SCRATCH", tmp_path / "scratch")
     monkeypatch.setattr(command, "commit", lambda: "abc")
-    called = []
+    orders = []
 
     def process(words, **options):
-        called.append(words)
-        if len(called) == 2:
+        order = json.loads(words[-2])
+        orders.append({name: value for name, value in order.items() if name != "setup"})
+        if len(orders) == 3:
             return subprocess.CompletedProcess(words, 1)
-        row = Row(**json.loads(words[-2]))
-        found = {"figures": asdict(Figures(loss=0.3, style=0.4))} if row.seed == 1 else {"error": "it overflowed"}
-        (tmp_path / "scratch" / row.name / "result.json").write_text(json.dumps(found), encoding="utf-8")
+        gives = {"figures": asdict(Figures(0.3, 0.4))} if "row" in order else {"cost": 2.0, "seconds": 0.6}
+        if order.get("row", {}).get("style") == STYLES[2]:
+            gives = {"error": "it overflowed"}
+        (tmp_path / "scratch" / base_hash()[:8] / words[-1].rpartition("/")[2] / "result.json").write_text(
+            json.dumps(gives)
+        )
         return subprocess.CompletedProcess(words, 0)
 
     monkeypatch.setattr(subprocess, "run", process)
-    loha = [Row("loha", style, 0.01, seed) for style, seed in ((STYLES[0], 1), (STYLES[1], 1), (STYLES[1], 2))]
-    rows = [Row("lora", STYLES[0], LORA), *loha]
-    for row in (*rows, *rows[2:]):
+    there, first, crashes, fails = Row("lora", STYLES[0], 12), *(Row("ssf", style, 12) for style in STYLES[:3])
+    for row in (there, first, crashes, fails, crashes, fails):
         command.run_row(row, results)
-    # The first is there, the third crashed and is tried again, the fourth ended with an error and is not.
-    tried = [Row(**json.loads(words[-2])) for words in called]
-    assert tried == [rows[1], rows[2], rows[3], rows[2]]
-    assert "error" in results.read()[rows[3]] and results.read()[rows[2]]["figures"]["loss"] == 0.3
+    trained = [{"row": asdict(row), "steps": BUDGET // 2} for row in (first, crashes, fails, crashes)]
+    assert orders == [{"preset": "ssf"}, *trained]  # what crashed is tried again, what ended with an error is not
+    assert results.costs()["ssf"] == 2.0 and results.read()[crashes]["figures"]["style"] == 0.3
+    assert "error" in results.read()[fails]
 
 
-def test_the_report_of_some_rows(results, tmp_path):
-    scratch, out = tmp_path / "scratch", tmp_path / "docs" / "comparison.md"
-    results.append(Row("loha", STYLES[0], own_rate("loha")), error="it overflowed", **MADE)
-    write_report(results, 200, scratch, out)
-    table, _, sweep = out.read_text(encoding="utf-8").partition("## The presets' learning rates")
-    lines = {line.split(" | ")[0].strip("| "): line for line in table.splitlines()}
-    assert "| 0.3600 (0.3500 to 0.3700) | 0.6000 | 0.720 (0.700 to 0.740) | 1.200 | 12,345 |" in lines["`lora`"]
-    assert f"| {LORA:.2g} | **does not learn** blob |" in lines["`lora`"]
-    assert "| 0.5100 | – |" in lines["`vera`"] and "**does not learn** black-line" in lines["`vera`"]
-    assert lines["preset"].endswith("| learning rate | remarks |")
-    assert "it overflowed" in lines["`loha`"] and "`lokr`" not in lines
-    assert f"{LORA / 3:.2g}: 0.566, **{LORA:.2g}: 0.495**, {LORA * 3:.2g}: 1.273 |" in sweep
-    assert f"| {own_rate('loha'):.2g}: error |" in sweep
-    assert "0.5000 | 0.5000 | 0.700 | 0.700" in lines["*bare base*"] and "0.200" in lines["*truth, decoded*"]
-    assert not out.with_suffix(".webp").exists() and "comparison.webp" not in out.read_text(encoding="utf-8")
-    assert out.with_name("comparison-plot.png").exists() and "(comparison-plot.png)" in out.read_text(encoding="utf-8")
-    point = left_of(results.read(), gather(results.read(), "lora"))
-    assert point == Point("lora", 12345, (0.36 / 0.5 + 0.6 / 0.5) / 2, (0.35 / 0.5 + 1.2) / 2, (0.37 / 0.5 + 1.2) / 2)
-    assert left_of(results.read(), gather(results.read(), "vera")) is None
+# ---------------------------------------------------------------- a real row
+@pytest.fixture
+def other_base(tmp_path, monkeypatch) -> Setup:
+    """A tiny base in a folder, with a judge of random weights."""
+    judge = Perception(make_network(), torch.device("cpu"))
+    monkeypatch.setattr(measure, "load_perception", lambda *_: judge)
+    monkeypatch.setattr(quiet, "NOTICED", 0.0)
+    return Setup(str(tiny_folder("sd1", tmp_path / "tiny")))
 
-    drawn = [(preset, style) for preset in (BASE, "lora") for style in STYLES] + [("vera", STYLES[0])]
-    for preset, style in drawn:
-        write_report(results, 200, scratch, out)
-        assert not out.with_suffix(".webp").exists()  # while the picture of one row is not there
-        folder = scratch / Row(preset, style, {BASE: 0.0, "lora": LORA, "vera": VERA}[preset]).name
-        folder.mkdir(parents=True)
-        for name, shade in (("drawn", {BASE: "red", "lora": "blue", "vera": "lime"}[preset]), ("truth", "black")):
-            Image.new("RGB", (256, 64), shade).save(folder / f"{name}.png")
-    write_report(results, 200, scratch, out)
+
+def test_a_row_on_another_base_trains_and_is_looked_at_from_its_file(other_base, tmp_path):
+    order = {"setup": asdict(other_base), "row": asdict(Row("lora", "photograph", 4)), "steps": 2}
+    measure.main(json.dumps(order), str(tmp_path / "rows" / "row"))
+    result = json.loads((tmp_path / "rows" / "row" / "result.json").read_text())
+    figures = Figures(**result["figures"])
+    assert figures.steps == 2 and figures.bytes > 10**5 and figures.parameters > 10**4 and figures.memory > 10**8
+    assert 0 < figures.change < 0.1 < figures.style and 0 < figures.content < 1 and figures.truth == 0
+    assert len([*(tmp_path / "rows" / "row" / "trained").glob("*.jpg")]) == 4
+    with Image.open(tmp_path / "rows" / "row" / "drawn.png") as drawn:
+        assert drawn.width == 4 * drawn.height  # one of each concept
+
+    untouched = measure.measure(Row(BASE, "photograph"), 0, other_base, tmp_path / "rows" / "base")
+    assert untouched.change == pytest.approx(0, abs=1e-6) and untouched.truth > 0 and untouched.halves > 0
+    assert len([*(tmp_path / "rows").glob("base-*.pt")]) == 1  # drawn once for both
+
+
+def test_the_cost_of_a_step_is_that_beside_loras(other_base, tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "ROUNDS", 1)
+    monkeypatch.setattr(measure, "_steps", lambda config: [0.5] if config.method.name == "lora" else [0.9, 0.8, 0.7])
+    assert measure.cost("loha", other_base, tmp_path / "cost") == {"cost": 1.6, "seconds": 0.8}
+
+
+def test_a_failing_row_is_one_sentence(other_base, tmp_path):
+    order = {"setup": asdict(other_base), "row": asdict(Row("b-lora", "photograph", 4)), "steps": 2}
+    measure.main(json.dumps(order), str(tmp_path / "row"))
+    assert "b-lora" in json.loads((tmp_path / "row" / "result.json").read_text())["error"]
+
+
+# ---------------------------------------------------------------- figures and sentences
+def test_means_are_of_the_styles_that_all_eight_share(results):
+    known = results.read()
+    assert shared_styles(known, 12) == COUNTED[:2] and shared_styles(known, 4) == ()
+    add(results, Row("lora", COUNTED[0], 12, 2), 0.6, 0.7, steps=200, bytes=10**6, cpu_seconds=80.0, memory=10**9)
+    add(results, Row("quick", COUNTED[0], 12), 0.1, 0.1)  # on one of them alone
+    first = next(each for each in summarise(results.read(), 12) if each.preset == "lora")
+    assert first == Summary("lora", pytest.approx((0.5 + 0.4) / 2 / 0.8), pytest.approx(0.55), pytest.approx(0.225),
+                            10**6, 60.0, 7 * 10**8, 200, 3)  # fmt: skip
+    assert [each.preset for each in summarise(known, 12)] == [*EIGHT] and summarise(known, 4) == []
+    assert spread(known) is None and spread(results.read()) == pytest.approx(0.5)
+
+
+def summary(preset: str, left: float, content: float = 0.5) -> Summary:
+    return Summary(preset, left, content, 0.0, 10**6, 1.0, 1.0, 200, 5)
+
+
+def test_what_differs_too_little_is_not_told_apart():
+    close, far, best = summary("close", 0.61), summary("far", 0.7), summary("best", 0.6)
+    assert least([close, far, best], "left") == (best, [close])
+    assert near([close, far, best, summary("lost", 0.9)]) == [close, best] and near([]) == []
+
+
+def test_no_other_is_better_in_both_than_one_on_the_front():
+    points = [summary("a", 0.5, 0.6), summary("b", 0.6, 0.5), summary("c", 0.6, 0.55), summary("d", 0.7, 0.5)]
+    assert [each.preset for each in pareto(points)] == ["a", "b"]
+
+
+def test_five_sentences_have_their_figures_and_say_what_they_rest_on(results):
+    first, few, subject, small, studio = sentences(results.read())
+    assert first.startswith("**As near to the style as possible, from 12 pictures**: `lora`, which leaves 50.0%")
+    assert "`t-lora`, the last, leaves 120.0%" in first and first.endswith("(16 trainings).")
+    assert few == "**From 4 pictures**: not yet measured." and "not yet measured" in studio
+    assert (
+        "`lora` (distance in content 0.500, 50.0% of the distance in style left)" in subject
+        and "(2 trainings)" in subject
+    )
+    assert "`lora` (1,000 kB," in small
+    for style in COUNTED[:2]:
+        add(results, Row("ssf", style, 12), 0.41, 0.3, bytes=2000)
+        add(results, Row("quick", style, 12), 0.44, 0.5, cpu_seconds=16.0)
+    *_, subject, small, studio = sentences(results.read())
+    assert "`ssf` (2 kB, 51.2% of" in small and "`ssf` (distance in content 0.300" in subject
+    assert "`quick` leaves 55.0% after 16 s of CPU time (2 trainings)" in studio
+    assert all("not yet measured" in each for each in sentences({})) and len(sentences({})) == 5
+
+
+# ---------------------------------------------------------------- the page
+def test_the_page_of_some_rows_names_what_is_missing(results, tmp_path):
+    out = tmp_path / "docs" / "comparison.md"
+    results.append(Row("loha", STYLES[0], 4), error="it overflowed", **MADE)
+    write_report(results, tmp_path / "scratch", out)
+    text = out.read_text(encoding="utf-8")
+    lines = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("| ")}
+    assert text.index("**As near") < text.index("comparison-plot.png") < text.index("| preset | style left")
+    assert "| `lora` | 50.0% | – | 0.500 | – | 0.300 | 200 | 60 | 700 | 1,000 | 2 |" in text.splitlines()
+    assert lines["`lora`"] == "| `lora` | 0.400 | 0.400 | – | – | – | 0.600 |"
+    assert lines["*untouched base*"].count("0.800") == 6 and "0.100" in lines["*half of the truth*"]
+    assert "5 of 8 presets end farther from it" in text
+    assert f", `lora` ({', '.join(STYLES[2:5])}), " in text and "* 4 pictures, seed 3: the eight methods\n" in text
+    total = len([*wanted()])
+    assert (
+        f"{total - 31} of {total} cells" in text and "Ended with an error: `loha` on black-line: it overflowed" in text
+    )
+    assert not out.with_suffix(".webp").exists() and "comparison.webp" not in text
+    assert out.with_name("comparison-plot.png").exists()
+
+
+def test_missing_cells_are_grouped_by_pictures_and_seed():
+    known = dict.fromkeys(row for row in wanted() if row != Row("oft", "blob", 4, 2))
+    assert missing(known) == {(4, 2): {"oft": ["blob"]}} and missing(known, 1) == {}
+
+
+def test_the_picture_is_drawn_once_all_pictures_are_there(results, tmp_path):
+    out, scratch = tmp_path / "comparison.md", tmp_path / "scratch"
+    for style in STYLES:
+        add(results, Row("quick", style, 12), 0.5, 0.5)
+    for preset, pictures, shade in ((BASE, 0, "red"), ("quick", 12, "blue")):
+        write_report(results, scratch, out)
+        assert not out.with_suffix(".webp").exists()  # while the pictures of a row are not there
+        for style in STYLES:
+            folder = scratch / Row(preset, style, pictures).name
+            folder.mkdir(parents=True)
+            for name, colour in (("drawn", shade), ("truth", "black")):
+                Image.new("RGB", (256, 64), colour).save(folder / f"{name}.png")
+    write_report(results, scratch, out)
     assert "(comparison.webp)" in out.read_text(encoding="utf-8")
     with Image.open(out.with_suffix(".webp")) as picture:
-        colours = [picture.getpixel((150, 60 + 86 * row)) for row in range(4)]
-    expected = [(0, 0, 0), (255, 0, 0), (0, 0, 255), (0, 255, 0)]
-    assert colours == [pytest.approx(colour, abs=4) for colour in expected]
+        colours = [picture.getpixel((150, 60 + 86 * row)) for row in range(3)]
+    assert colours == [pytest.approx(colour, abs=4) for colour in ((0, 0, 0), (255, 0, 0), (0, 0, 255))]
 
 
 def test_the_page_of_the_methods_is_what_the_rows_say(tmp_path):
     page = tmp_path / "comparison.md"
-    page.with_suffix(".webp").touch()  # it is there and stays, since no row's picture is
-    write_report(Results(RESULTS), 200, tmp_path / "none", page)
-    assert (RESULTS.parents[1] / "docs" / "comparison.md").read_text(encoding="utf-8") == page.read_text(
-        encoding="utf-8"
-    )
+    docs = RESULTS.parents[1] / "docs" / "comparison.md"
+    if docs.with_suffix(".webp").exists():
+        page.with_suffix(".webp").touch()  # it stays, since no row's picture is here
+    write_report(Results(RESULTS), tmp_path / "none", page)
+    assert docs.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
 
 
 def test_the_plot_has_a_dot_where_each_preset_lies(tmp_path):
-    points = [Point("few", 100, 0.9, 0.85, 1.0), Point("many", 1_000_000, 0.8, 0.8, 0.8)]
+    points = [Point("few", 0.6, 0.58, front=True), Point("many", 0.9, 0.51, front=True)]
     assert draw_plot(points, tmp_path / "plot.png") and not draw_plot([], tmp_path / "none.png")
-    with Image.open(tmp_path / "plot.png") as picture:
-        dots = [[x, y] for x in range(picture.width) for y in range(picture.height) if picture.getpixel((x, y)) == INKY]
     frame = Frame.around(points)
-    for x, y in (frame.place(100, 0.9), frame.place(1_000_000, 0.8)):
-        near = [one for one in dots if abs(one[0] - x) <= 6 and abs(one[1] - y) <= 6]
-        assert len(near) > 60
-        dots = [one for one in dots if one not in near]
-    assert dots == [] and frame.place(100, 0.8) == (70, 590) and frame.place(10_000, 0.9)[1] == 320
+    with Image.open(tmp_path / "plot.png") as picture:
+        for point in points:
+            x, y = frame.place(point.across, point.up)
+            near_it = [picture.getpixel((round(x) + dx, round(y) + dy)) for dx in (-2, 0, 2) for dy in (-2, 0, 2)]
+            assert set(near_it) == {INKY}
+        x, y = frame.place(0.75, 0.545)
+        assert INKY not in {picture.getpixel((round(x), round(y) + dy)) for dy in range(-8, 9)}
+    assert frame.across.low <= 0.6 < 0.9 <= frame.across.high and len(frame.across.lines) <= 13
 
 
-def test_a_report_of_nothing(tmp_path):
-    write_report(Results(tmp_path / "none.jsonl"), 200, tmp_path, tmp_path / "comparison.md")
+def test_a_page_of_nothing(tmp_path):
+    write_report(Results(tmp_path / "none.jsonl"), tmp_path, tmp_path / "comparison.md")
     assert "no rows yet" in (tmp_path / "comparison.md").read_text(encoding="utf-8")

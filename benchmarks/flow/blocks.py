@@ -1,6 +1,6 @@
 """Step time and memory of methods on full-width blocks of Flux.1 and Stable Diffusion 3.5, beside PEFT and LyCORIS.
 
-python -m benchmarks.flow_blocks --threads 1 --clock cpu
+python -m benchmarks.flow.blocks --threads 1 --clock cpu
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.full_unet import Clock, Step, machine
 from benchmarks.pages import write_section
+from benchmarks.quiet import quiet
 from benchmarks.speed import HEADINGS, MIB, Bare, Row, cells, measure
 from tools.markdown import table
 from trainers.adapters.methods.lora import LoRA
@@ -115,13 +116,14 @@ def page(found: dict[str, tuple[list[Row], Bare]], side: int, repeats: int, cloc
             f"tokens of text, the layers of `{PRESET}`, gradient to the input. PEFT approximates its OFT by a "
             f"series, the others solve for it. *Bare*: {bare}. Median of {repeats} rounds, {measured}.",
             "",
-            f"Written by `python -m benchmarks.flow_blocks` on {today}: {machine()}; {libraries}.",
+            f"Written by `python -m benchmarks.flow.blocks` on {today}: {machine()}; {libraries}.",
             "",
             *table(headings, lines),
         ]
     )
 
 
+@quiet()
 def main(
     repeats: Annotated[int, typer.Option(help="Number of rounds.")] = 3,
     side: Annotated[int, typer.Option(help="Side of the picture in pixels.")] = 256,
