@@ -15,6 +15,7 @@ from app.studio.generation.cells import cells_of
 from app.studio.generation.generations import Generations
 from app.studio.generation.request import GenerateRequest, make_request, read_request
 from app.studio.generation.state import Generation
+from app.studio.generation.values import read_line
 from app.studio.runs.chosen import in_closer_choice, snapshots
 from app.studio.runs.samples import find_steps, prompts_of
 from trainers.config.limits import AxisKind
@@ -40,6 +41,8 @@ class StepGrid:
     settings: dict[str, Any]
     """How the run draws."""
     every_row: tuple[Row, ...]
+    distinct: tuple[int, ...]
+    """Numbers of the rows without repetitions."""
     rows: tuple[int, ...]
     """Numbers of the compared rows."""
     steps: tuple[int, ...]
@@ -47,6 +50,8 @@ class StepGrid:
     pictures: dict[Place, Path]
     coming: frozenset[Place]
     """Places that are being drawn."""
+    going: Generation | None
+    """The generation that is drawn or comes next."""
     problems: tuple[str, ...]
     """Sentences on wrong values, on what cannot be drawn, and on the newest drawing if it failed."""
 
@@ -96,25 +101,30 @@ class StepGrids:
         every_row, settings = _read_run(view)
         steps = steps or ", ".join(map(str, in_closer_choice(view)))
         typed = {"step": steps} | ({} if style.method == TEXTUAL_INVERSION else {"strength": strengths or STRENGTHS})
-        request, problems = read_request({"prompts": ("-",), "styles": [{"style": style.id}], "axes": typed})
+        style_of = {"prompts": ("-",), "styles": [{"style": style.id}], "axes": typed}
+        request, problems = read_request(settings | style_of)
         checked = self.generations.check(request, problems)
         values: dict[AxisKind, Any] = {axis.kind: axis.values for axis in checked.axes}
-        known = range(len(every_row))
-        compared = [row for row in rows if row in known] or known[:USUAL_ROWS]
+        distinct = tuple(row for row, each in enumerate(every_row) if every_row.index(each) == row)
+        compared = tuple(row for row in rows if row in distinct) or distinct[:USUAL_ROWS]
         every = set(product(compared, values.get("step", ()), values.get("strength", (AS_TRAINED,))))
         drawings = self.generations.history(self._key(view))
-        pictures = {place: path for place, path in _pictures(view, every_row, settings, drawings) if place in every}
-        going = {place for drawing in drawings if not drawing.ended for place in _places(every_row, drawing)}
+        alike = [each for each in drawings if all(getattr(each.request, n) == getattr(request, n) for n in settings)]
+        pictures = {place: path for place, path in _pictures(view, every_row, alike) if place in every}
+        active = [drawing for drawing in reversed(alike) if not drawing.ended]
+        coming = {place for drawing in active for place in _places(every_row, drawing)}
         failed = [drawing.error for drawing in drawings[:1] if drawing.ended and drawing.error]
         return StepGrid(
             style.id,
             settings,
             every_row,
-            tuple(compared),
+            distinct,
+            compared,
             values.get("step", ()),
             values.get("strength", (AS_TRAINED,)),
             pictures,
-            frozenset(going & every - {*pictures}),
+            frozenset(coming & every - {*pictures}),
+            next(iter(active), None),
             tuple(dict.fromkeys((*checked.problems.values(), *failed))),
         )
 
@@ -131,18 +141,20 @@ class StepGrids:
             if not drawing.ended:
                 self.generations.remove(drawing.id, self._key(view))
 
+    def hurry(self, view: View, grid: StepGrid, actor: Actor) -> None:
+        """Pause the training that the drawings of a run wait for, which the actor may change."""
+        if grid.going is not None:
+            self.generations.preempt(grid.going.id, self._key(view), actor)
+
     def _key(self, view: View) -> str:
         return f"run:{self.generations.queue.public_name(view.job.folder)}"
 
 
-def _pictures(
-    view: View, rows: tuple[Row, ...], settings: dict[str, Any], drawings: Sequence[Generation]
-) -> Iterator[tuple[Place, Path]]:
+def _pictures(view: View, rows: tuple[Row, ...], drawings: Sequence[Generation]) -> Iterator[tuple[Place, Path]]:
     """All pictures; the run's own come last."""
     for drawing in reversed(drawings):
-        if all(getattr(drawing.request, name) == value for name, value in settings.items()):
-            places = dict(enumerate(_places(rows, drawing)))
-            yield from ((places[number], path) for number, path in drawing.pictures.items() if number in places)
+        places = dict(enumerate(_places(rows, drawing)))
+        yield from ((places[number], path) for number, path in drawing.pictures.items() if number in places)
     kept = snapshots(view.job.folder)
     for each in find_steps(view):
         if each.step in kept:
@@ -172,4 +184,4 @@ def _read_run(view: View) -> tuple[tuple[Row, ...], dict[str, Any]]:
             settings |= {"steps": event["denoising"], "sampler": event["sampler"]}
         if event["type"] in ("previews", "step"):
             break
-    return tuple(zip(prompts, seeds, strict=True)), settings
+    return tuple(zip(map(read_line, prompts), seeds, strict=True)), settings

@@ -10,7 +10,7 @@ from app.ui.components.events import Id, PageEvent, Whole
 class GridAction(PageEvent):
     """A button was pressed: drawings are wanted or cancelled, or a vote is cast or taken back."""
 
-    what: Literal["draw", "cancel", "left", "right", "tie", "undo"]
+    what: Literal["draw", "hurry", "cancel", "left", "right", "tie", "undo"]
     about: Id = ""
     """For votes the number of lines in the file of votes and the keys of the left and the right picture."""
 

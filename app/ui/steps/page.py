@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 import gradio as gr
 
 from app.errors import as_sentence, message_of
+from app.jobs.states import State
 from app.jobs.view import View
 from app.studio.comparison.sheet import draw_sheet
 from app.studio.comparison.step_grid import STRENGTHS, StepGrid, StepGrids
@@ -26,6 +27,7 @@ from app.ui.components.live_parts import NOTHING_SEEN, LiveParts
 from app.ui.components.shell import AT_ONCE, EACH, build_shell, scripted_part
 from app.ui.document.templates import macro, render
 from app.ui.gradio_internals import file_address
+from app.ui.playground.text import progress
 from app.ui.steps import text as words
 from app.ui.steps.events import ACTIONS, FILES, GridAction, GridFileWanted
 from app.ui.steps.view import find_voted, read_ballot, read_result, row_name, web_copy
@@ -92,6 +94,8 @@ class StepsPage:
             actor.check(view.job.name, view.job.owner)
             if event.what == "draw":
                 self.grids.draw(view, grid, actor)
+            elif event.what == "hurry":
+                self.grids.hurry(view, grid, actor)
             elif event.what == "cancel":
                 self.grids.cancel(view, actor)
             else:
@@ -138,6 +142,7 @@ class StepsPage:
             steps=query.get("steps") or ", ".join(map(str, grid.steps)),
             strengths=query.get("strengths") or STRENGTHS,
             may=may,
+            waits=progress(grid.going) if grid.going and grid.going.state == State.QUEUED else "",
             ballot=may and read_ballot(grid, votes, public) and f"steps?{urlencode(query | {'vote': '1'})}",
         )
         address = partial(_address, public)

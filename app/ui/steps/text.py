@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.studio.comparison.votes import Candidate
+from app.ui.playground.text import HURRY as HURRY
 from app.units import counted, number, percent
 from trainers.messages import Message as _
 from trainers.score.votes import Rating
