@@ -155,7 +155,7 @@ class StepsPage:
     def _show_ballot(self, view: View, grid: StepGrid, votes: Votes, may: bool, asked: str) -> dict[str, str]:
         """Nothing in it names steps: the script completes the link back."""
         ballot, result = read_ballot(grid, votes, self.queue.public(view)), read_result(grid, votes)
-        facts = {"lines": votes.lines, "undoable": bool(votes.votes), "result": result}
+        facts = {"run": view.job.name, "lines": votes.lines, "undoable": bool(votes.votes), "result": result}
         head = render("steps/title.html", run=view.job.name, title=words.BLIND, lead=words.BLIND_LEAD)
         return {"head": head, "votes": render("steps/ballot.html", it=ballot, **facts), "grid": ""}
 

@@ -1,26 +1,23 @@
-// Keys of the vote. A pair is voted on once, and only while it is in view.
-const KEYS = {ArrowLeft: 'left', ArrowRight: 'right', ArrowDown: 'tie', ' ': 'tie', u: 'undo', U: 'undo'};
-const ANSWERED = 5000; // milliseconds
-let shown = ''; // the pair whose pictures are in view
-const ballot = () => element.querySelector('.ballot');
+// Keys of the vote. A pair is voted on once, and only while both pictures are in view: then it is `data-seen`.
+const KEYS = {ArrowLeft: 'left', ArrowRight: 'right', ArrowDown: 'tie', ' ': 'tie', u: 'undo', U: 'undo'},
+  ANSWERED = 5000; // milliseconds
+const {dataset} = element;
+const pair = () => element.querySelector('.ballot')?.dataset.ballot;
 const look = async () => {
-  const link = element.querySelector('.result'),
-    now = ballot()?.dataset.ballot ?? '';
-  if (link) link.href = `steps${location.search.replace(/&?vote=1/, '')}`;
-  if (!now || now === shown) return;
-  shown = '';
-  ballot().classList.add('waits');
+  const now = pair();
+  if (now === dataset.seen) return;
+  delete dataset.seen;
   await Promise.all([...element.querySelectorAll('.side img')].map(image => image.decode().catch(() => {})));
-  if (ballot()?.dataset.ballot !== now) return;
-  ballot().classList.remove('waits');
-  shown = now;
+  if (now && pair() === now) dataset.seen = now;
 };
 element.addEventListener(
   'click',
   event => {
+    const link = event.target.closest('.result'); // only now does it name steps
+    if (link) link.href = `steps${location.search.replace(/&?vote=1/, '')}`;
     if (!event.target.closest('[data-do]')) return;
-    if (!shown) event.stopImmediatePropagation();
-    shown = '';
+    if (!dataset.seen) event.stopImmediatePropagation();
+    delete dataset.seen;
     setTimeout(look, ANSWERED);
   },
   true,

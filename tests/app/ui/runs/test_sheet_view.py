@@ -155,7 +155,8 @@ def test_prompts_that_are_never_drawn_are_named_with_where_they_can_be_drawn(que
     assert shown(going, public)["left"] == [], "they are drawn at the end"
     for step in (10, 20):
         write_snapshot(run, step)
-    assert sheet()["draw"] == "playground?style=run:dusk&compare=step"
+    assert sheet()["draw"] == "playground?style=run:dusk&compare=step" and sheet()["compare"] == "steps?id=dusk"
+    assert not json.loads(sheet_view.read_sheet(again(queue), public, None))["compare"], "guests stay where they are"
 
 
 def test_training_pictures_are_for_people_with_a_login_and_come_one_by_one(queue, view):

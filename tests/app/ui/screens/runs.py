@@ -18,7 +18,7 @@ from app.studio.studio_queue import StudioQueue
 from app.studio.sweeps.axes import Axis
 from app.studio.sweeps.sweep_file import sweep_file
 from tests.app.studio.sweeps.made import write_ended_sweep
-from tests.app.ui.ended_runs import write_run
+from tests.app.ui.ended_runs import write_run, write_snapshot
 from tests.app.ui.screens.stage import Stage
 from trainers.process.heartbeat import Beat, _write
 from trainers.runs.events import Recorder
@@ -57,6 +57,7 @@ def listed(stage: Stage) -> Iterator[str]:
         for name, chosen in (("compare", names[:2]), ("compare-four", names), ("compare-none", ["none"])):
             stage.go(f"compare?ids={','.join(chosen)}", "#comparison h1")
             yield name
+        yield from steps(stage, names[0])
 
 
 def finished(stage: Stage, name: str) -> Iterator[str]:
@@ -90,6 +91,17 @@ def finished(stage: Stage, name: str) -> Iterator[str]:
     page.goto(link.input_value())
     yield "link"
     stage.go(f"run?id={name}", ".sheet:not([hidden])")
+
+
+def steps(stage: Stage, name: str) -> Iterator[str]:
+    """The steps of a run in one grid, and a blind vote on them."""
+    for step in (150, 300):
+        write_snapshot(stage.out / name, step)
+    stage.go(f"steps?id={name}", ".pane img")
+    yield "steps"
+    stage.page.get_by_role("link", name="Blind vote").click()
+    stage.page.locator("[data-seen]").wait_for()
+    yield "steps-vote"
 
 
 def many(stage: Stage) -> Iterator[str]:
