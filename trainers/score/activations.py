@@ -1,11 +1,12 @@
 """What a base's own network sees in pictures: their style and their content, without another model.
 
-A picture's latents get the fixed noise of the timestep T/10; the denoiser runs on them with an empty text up to the
-end of its first block, whose activations x have the shape (channels, places).
+A picture's latents get the fixed noise of the timestep T/2; the denoiser runs on them with an empty text up to the end
+of a block in its middle, whose activations x have the shape (channels, places).
 
 * The *style* of a picture is the vector (μ, σ) of each channel's mean and deviation over the places, and that of a set
-  its mean over the pictures. The distance of two sets is ‖(μ, σ) − (μ', σ')‖: W₂ between Gaussians with diagonal
-  covariance (IntroStyle, Kumar et al. 2024, arXiv 2412.14432, section 3.2).
+  its mean over the pictures. The distance of a set from the training pictures is ‖((μ, σ) − (μ', σ')) / s‖ / √d, with s
+  the training pictures' own spread in each of the d numbers: with s = 1, W₂ between Gaussians with diagonal covariance
+  (IntroStyle, Kumar et al. 2024, arXiv 2412.14432, section 3.2).
 * The *change* between two pictures is the mean over the places of ‖x/‖x‖ − x'/‖x'‖‖ (0 to 2): LPIPS (Zhang et al.
   2018, arXiv 1801.03924, equation 1) without its learned weights.
 """
@@ -25,9 +26,11 @@ from trainers.models.model import Model
 from trainers.models.text import Conditioning
 from trainers.randomness import generator
 
-TIME = 0.1
+TIME = 0.5
 """Share of the schedule's timesteps at which pictures are looked at."""
 BATCH = 8
+FLOOR = 0.1
+"""Smallest spread of a number of a style, as a share of the mean spread."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +63,11 @@ def observe(model: Model, images: Tensor) -> Activations:
     return Activations.cat(parts)
 
 
-def style_distance(a: Tensor, b: Tensor) -> float:
-    """The distance of two sets of styles `(n, 2c)` and `(m, 2c)`."""
-    return float((a.mean(0) - b.mean(0)).norm())
+def style_distance(drawn: Tensor, trained: Tensor) -> float:
+    """The distance of a set of styles `(n, 2c)` from the training pictures' `(m, 2c)`, in units of their spread."""
+    spread = trained.std(0, correction=0)
+    spread = spread + FLOOR * spread.mean() if len(trained) > 1 else torch.ones_like(spread)
+    return float(((drawn.mean(0) - trained.mean(0)) / spread).norm() / spread.numel() ** 0.5)
 
 
 def change(a: Activations, b: Activations) -> Tensor:
@@ -83,7 +88,7 @@ def _activations(model: Model, latents: Tensor, text: Conditioning) -> Tensor:
     side = (height * model.vae_factor, width * model.vae_factor)
     time_ids = model.time_ids([side] * count, [(0, 0)] * count, [side] * count)
     noisy = model.schedule.add_noise(latents, noise.expand_as(latents), t).to(model.device)
-    with _output_of(model.family.first_block(model.denoiser)) as seen:
+    with _output_of(model.family.middle_block(model.denoiser)) as seen:
         model.predict(noisy, t.to(model.device), Conditioning.cat([text] * count), time_ids)
     return model.family.image_activations(seen[0])
 

@@ -16,9 +16,9 @@ from trainers.messages import Message
 from trainers.messages import Message as _
 from trainers.score.pictures import Score
 
-SHARE = 0.8
+SHARE = 0.9
 """Share of the best gain in style that is most of the style."""
-NOISE = 2.0
+NOISE = 1.0
 """Standard errors of a gain below which it may be due to the seeds."""
 
 BEST = _("Step {step}: most of the style is there, and the pictures still resemble what the base draws.")

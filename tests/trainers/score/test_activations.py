@@ -11,10 +11,12 @@ from trainers.score.activations import Activations, change, changes, observe, st
 from trainers.score.pictures import gain_error
 
 
-def test_style_distance_is_that_of_the_sets_means() -> None:
-    a = torch.tensor([[0.0, 0.0], [2.0, 4.0]])
-    b = torch.tensor([[4.0, 6.0]])
-    assert style_distance(a, b) == pytest.approx(5.0)  # (1, 2) to (4, 6)
+def test_style_distance_is_in_units_of_the_training_pictures_spread() -> None:
+    drawn, trained = torch.tensor([[3.0, 6.0], [5.0, 6.0]]), torch.tensor([[-1.0, -2.0], [1.0, 2.0]])
+    spreads = (1 + 0.1 * 1.5, 2 + 0.1 * 1.5)
+    assert style_distance(drawn, trained) == pytest.approx(math.hypot(4 / spreads[0], 6 / spreads[1]) / math.sqrt(2))
+    one = torch.tensor([[1.0, 2.0]])
+    assert style_distance(torch.tensor([[4.0, 6.0]]), one) == pytest.approx(5 / math.sqrt(2))  # no spread
 
 
 def test_change_is_the_mean_distance_of_unit_vectors() -> None:
@@ -29,7 +31,7 @@ def test_change_is_the_mean_distance_of_unit_vectors() -> None:
 def test_gain_error_is_the_jackknifes() -> None:
     # In one dimension with every style beyond the training pictures', the gain is the mean of the paired differences,
     # whose jackknife error is their deviation over √n.
-    before, after, trained = torch.tensor([[5.0], [7.0], [9.0]]), torch.tensor([[4.0], [5.0], [4.0]]), torch.zeros(2, 1)
+    before, after, trained = torch.tensor([[5.0], [7.0], [9.0]]), torch.tensor([[4.0], [5.0], [4.0]]), torch.zeros(1, 1)
     differences = (before - after).flatten()
     assert gain_error(before, after, trained) == pytest.approx(float(differences.std() / math.sqrt(3)))
 
@@ -43,8 +45,8 @@ def test_the_starter_sees_style_and_content(starter: object) -> None:
     black, noise = torch.full((1, 3, 128, 128), -1.0), torch.rand((1, 3, 128, 128), generator=torch.Generator()) * 2 - 1
     seen = observe(starter, torch.cat([black, noise, black]))  # type: ignore[arg-type]
     channels = seen.style.shape[1] // 2
-    assert seen.content.shape == (3, channels, 64)  # 16 × 16 latents, halved by the block
+    assert seen.content.shape == (3, channels, 16)  # 16 × 16 latents, halved twice
     assert torch.equal(seen.style[0], seen.style[2])  # the noise is the same for every picture
-    assert style_distance(seen.style[:1], seen.style[1:2]) > 1
+    assert style_distance(seen.style[:1], seen.style[1:2]) > 0.1
     assert seen.content.norm(dim=1).sub(1).abs().max() < 1e-5
     assert change(seen, seen).max() == 0

@@ -67,12 +67,18 @@ class Perception:
 
     def style(self, images: Tensor) -> list[Tensor]:
         """The mean Gram matrix of a set of images, `(C, C)` at each of the strides 2, 4, 8 and 16."""
+        return self.style_and_embeddings(images)[0]
+
+    def style_and_embeddings(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The style of a set of images and a vector for each, in one pass."""
         count = len(images)
         sums: list[Tensor] = []
+        vectors = []
         for features in self._batches(images):
             grams = [gram(depth) * (len(depth) / count) for depth in features[STYLE_DEPTHS]]
             sums = [total + more for total, more in zip(sums, grams, strict=True)] if sums else grams
-        return sums
+            vectors.append(embed_features(*features[3:]))
+        return sums, torch.cat(vectors)
 
     def style_distance(self, a: Tensor, b: Tensor) -> float:
         """The distance in style of images `(N, 3, H, W)` from others `(M, 3, H, W)`, as `compare` defines it."""
@@ -84,7 +90,7 @@ class Perception:
         Half of it is the layout: features at stride 16, each channel standardised within the image, which takes away
         most of the style, averaged in 4×4 squares. The other half is what is seen, at stride 32, in 2×2 squares.
         """
-        return torch.cat([embed_features(*features[3:]) for features in self._batches(images)])
+        return self.style_and_embeddings(images)[1]
 
     def _batches(self, images: Tensor) -> Iterator[list[Tensor]]:
         if images.ndim != 4 or images.shape[1] != 3 or not len(images):

@@ -278,8 +278,8 @@ class Family(ABC):
         return None
 
     @abstractmethod
-    def first_block(self, denoiser: Any) -> Any:
-        """The denoiser's first block that reads image and time, whose activations describe pictures."""
+    def middle_block(self, denoiser: Any) -> Any:
+        """A block in the middle of the denoiser, whose activations describe pictures."""
 
     @abstractmethod
     def image_activations(self, output: Any) -> Tensor:

@@ -118,8 +118,8 @@ class FlowFamily(Family):
         }
 
     # ------------------------------------------------------------ prediction
-    def first_block(self, denoiser: Any) -> Any:
-        return denoiser.transformer_blocks[0]
+    def middle_block(self, denoiser: Any) -> Any:
+        return denoiser.transformer_blocks[len(denoiser.transformer_blocks) // 2]
 
     def image_activations(self, output: Any) -> Tensor:
         tokens: Tensor = output[1]  # after the text's

@@ -185,11 +185,11 @@ class UNetFamily(Family):
         )[0]
         return prediction
 
-    def first_block(self, denoiser: Any) -> Any:
-        return denoiser.down_blocks[0]
+    def middle_block(self, denoiser: Any) -> Any:
+        return denoiser.mid_block
 
     def image_activations(self, output: Any) -> Tensor:
-        features: Tensor = output[0]
+        features: Tensor = output
         return features.flatten(2)
 
     def guides_itself(self, base: Networks) -> bool:

@@ -112,8 +112,8 @@ class ZImage(FlowFamily):
         velocities = transformer(images, (steps - t.to(device)) / steps, captions, return_dict=False)[0]
         return -torch.stack(list(velocities)).squeeze(2)
 
-    def first_block(self, denoiser: Any) -> Any:
-        return denoiser.noise_refiner[0]
+    def middle_block(self, denoiser: Any) -> Any:
+        return denoiser.noise_refiner[-1]  # the last one that reads the image alone
 
     def image_activations(self, output: Any) -> Tensor:
         tokens: Tensor = output

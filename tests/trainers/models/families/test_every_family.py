@@ -75,7 +75,7 @@ def test_pictures_are_drawn_at_the_timesteps_of_diffusers(model: Model) -> None:
     assert len(expected) == 3 and torch.allclose(drawn, expected, atol=1e-2), (drawn, expected)
 
 
-def test_the_first_block_sees_a_pictures_style_and_content(model: Model) -> None:
+def test_a_middle_block_sees_a_pictures_style_and_content(model: Model) -> None:
     side = 4 * model.stride
     wide = torch.rand((2, 3, side, 2 * side), generator=torch.Generator().manual_seed(0)) * 2 - 1
     seen = observe(model, wide)
