@@ -1,8 +1,10 @@
-"""Commands for a trained run: `velatura export` and `velatura ranks`."""
+"""Commands for a trained run: `velatura export`, `velatura ranks`, `velatura best` and `velatura score`."""
 
 from __future__ import annotations
 
+import csv
 import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +13,20 @@ import typer
 
 from app.cli.common.console import print_json, print_table, say
 from app.cli.common.options import Images, Json, Overwrite, RunFolder
-from app.units import readable_size
+from app.units import percent, readable_size
+from trainers.errors import VelaturaError
 from trainers.score import TIMES, TOLERANCE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainers.score.score import Score
     from trainers.training.ranks import RankCurve
 
 commands = typer.Typer()
+
+COLUMNS = ("step", "style", "change", "noise")
+"""The table of `velatura score`."""
 
 
 @commands.command(epilog="Example: velatura export outputs/dusk --rank 8 --out dusk-small.safetensors")
@@ -35,7 +44,7 @@ def export(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Export a run's style file again from its newest checkpoint, without training; with --out its starred step."""
+    """Export a run's style file again from its newest checkpoint, without training; with --out its chosen step."""
     from app.studio.runs.chosen import copy_starred
     from trainers.runs.run import open_run
     from trainers.training.reopen import export_again
@@ -48,6 +57,8 @@ def export(
         print_json({"style": style, "bytes": size})
     else:
         say(("style file", "bold green"), f"    {style} ({readable_size(size)})")
+        if starred is not None:
+            tell_step(run)
 
 
 @commands.command(epilog="Example: velatura ranks outputs/dusk")
@@ -88,3 +99,88 @@ def _rows(curve: RankCurve) -> list[tuple[str, str, str]]:
     shares = [f"{(curve.base - error) / most:.0%}" if most > 0 else "none" for error in curve.errors]
     rows = zip(map(str, curve.ranks), (f"{error:.4f}" for error in curve.errors), shares, strict=True)
     return [("bare base", f"{curve.base:.4f}", ""), *rows]
+
+
+@commands.command(epilog="Example: velatura best outputs/dusk")
+def best(run: RunFolder, json: Json = False) -> None:
+    """Name the step of a run to keep, with its style file, by its recorded scores; exit code 1 if none is better."""
+    from app.studio.runs.chosen import snapshots
+    from trainers.runs.run import open_run
+    from trainers.score.recorded import best_of, recorded_scores
+
+    folder = open_run(run).folder
+    chosen = best_of(recorded_scores(folder))
+    if chosen is None:
+        raise VelaturaError(
+            "{run} has recorded no scores; velatura score {run} computes them from pictures of at least four prompts",
+            run=run,
+        )
+    if chosen.score is None:
+        raise VelaturaError(chosen.reason)
+    step = chosen.score.step
+    file = snapshots(folder).get(step)
+    if json:
+        print_json({"step": step, "file": file, "reason": chosen.reason})
+        return
+    say(chosen.reason)
+    say(("style file", "bold green"), f"    {file or 'was not kept'}")
+
+
+@commands.command(epilog="Example: velatura score outputs/dusk")
+def score(
+    run: RunFolder,
+    again: Annotated[
+        bool, typer.Option("--again", help="Compute them from the run's pictures, even if it has recorded them.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV on standard output.")] = False,
+    json: Json = False,
+) -> None:
+    """Show how near the pictures of each step came to the style of the images, and how much they changed."""
+    from trainers.runs.run import open_run
+    from trainers.score.recorded import best_of, recorded_scores
+
+    opened = open_run(run)
+    scores: Sequence[Score] = () if again else recorded_scores(opened.folder)
+    if best_of(scores) is None:
+        from trainers.training.scores import score_run
+
+        scores = score_run(opened)
+    chosen = best_of(scores)
+    if json:
+        best_step = chosen.score.step if chosen is not None and chosen.score is not None else None
+        print_json(
+            {"best": best_step, "reason": chosen and chosen.reason, "scores": [*map(_record, _score_rows(scores))]}
+        )
+    elif as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(_score_rows(scores))
+    else:
+        rows = _score_rows(scores)
+        print_table(
+            COLUMNS, [(str(step), percent(share), f"{change:.3f}", f"± {e:.1%}") for step, share, change, e in rows]
+        )
+        say("style: distance from the images' style as a share of the base's; change: from the base's pictures")
+        if chosen is not None:
+            say(chosen.reason)
+
+
+def _score_rows(scores: Sequence[Score]) -> list[tuple[int, float, float, float]]:
+    from trainers.score.recorded import shares
+
+    base = scores[0].distance or 1.0
+    rows = zip(scores, shares(scores), strict=True)
+    return [(each.step, round(share, 4), round(each.change, 4), round(each.error / base, 4)) for each, share in rows]
+
+
+def _record(row: tuple[int, float, float, float]) -> dict[str, float]:
+    return dict(zip(COLUMNS, row, strict=True))
+
+
+def tell_step(run: Path) -> None:
+    """Say which step of a run is taken, if it is not the last."""
+    from app.studio.runs.chosen import read_choice
+
+    choice = read_choice(run)
+    if choice.step is not None:
+        say(f"of step {choice.step}, {'which is starred' if choice.starred else 'the best one'}")

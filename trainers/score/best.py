@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from trainers.messages import Message
 from trainers.messages import Message as _
-from trainers.score.pictures import Score
+from trainers.score.score import Score
 
 SHARE = 0.9
 """Share of the best gain in style that is most of the style."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from trainers.data.dataset import CENTRE, Draw, Item, pixels
 from trainers.models.model import Model
 from trainers.score.activations import Activations, change, changes, observe, style_distance
+from trainers.score.score import Score
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,25 +25,6 @@ FEWEST = 4
 """Pictures of a step below which its style cannot be told from the noise of seeds."""
 MOST_TRAINED = 24
 """Training pictures that are looked at, evenly chosen."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """The scores of one step, or of one strength."""
-
-    step: int
-    distance: float
-    """Distance in style to the training pictures."""
-    change: float
-    """Mean change from the base's pictures of the same prompts and seeds; 0 before training."""
-    error: float
-    """Standard error of the gain in distance over the base, from picture to picture."""
-    strength: float = 1.0
-
-    def as_event(self) -> dict[str, Any]:
-        """The fields of the run's event."""
-        numbers = {"distance": self.distance, "change": self.change, "error": self.error}
-        return {"step": self.step, **{name: round(number, 5) for name, number in numbers.items()}}
 
 
 @dataclass(frozen=True)

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from trainers.runs.event_lines import Event
 from trainers.runs.events import latest_events
 from trainers.score.best import Best, find_best
-from trainers.score.pictures import Score
+from trainers.score.score import Score
+
+Scores = tuple[Score, ...]
 
 
-def scores_of(events: Iterable[Event]) -> list[Score]:
-    """The newest score of each step in a run's events, the base's first; empty without the base's."""
-    scores = {
-        event["step"]: Score(event["step"], event["distance"], event["change"], event["error"])
-        for event in events
-        if event["type"] == "score"
-    }
-    return [scores[step] for step in sorted(scores)] if 0 in scores else []
+def scores_of(events: Iterable[Event]) -> Scores:
+    """The newest score of each step in a run's events, earliest first."""
+    scores: Scores = ()
+    for event in events:
+        scores = followed(scores, event)
+    return scores
 
 
-def recorded_scores(run: Path) -> list[Score]:
+def followed(scores: Scores, event: Event) -> Scores:
+    """A run's scores after one more event: a score replaces that of its step, a rollback removes later ones."""
+    if event["type"] == "rollback":
+        return tuple(score for score in scores if score.step <= event["saved"])
+    if event["type"] != "score":
+        return scores
+    new = Score(event["step"], event["distance"], event["change"], event["error"])
+    return tuple(sorted((*(score for score in scores if score.step != new.step), new), key=lambda score: score.step))
+
+
+def recorded_scores(run: Path) -> Scores:
     """The scores that a run's folder records, the base's first; empty without them."""
     return scores_of(latest_events(run))
 
 
-def best_of(scores: list[Score]) -> Best | None:
+def best_of(scores: Sequence[Score]) -> Best | None:
     """The best of scores that begin with the base's; None without others."""
-    return find_best(scores[0], scores[1:]) if len(scores) > 1 else None
+    return find_best(scores[0], scores[1:]) if len(scores) > 1 and not scores[0].step else None
+
+
+def shares(scores: Sequence[Score]) -> list[float]:
+    """The distances in style as shares of the base's, whose score is the first."""
+    return [score.distance / (scores[0].distance or 1.0) for score in scores]

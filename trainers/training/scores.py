@@ -11,7 +11,8 @@ from trainers.device import choose_device, choose_format
 from trainers.errors import VelaturaError
 from trainers.models.load import load_model
 from trainers.runs.run import Run
-from trainers.score.pictures import FEWEST, PictureScores, Score
+from trainers.score.pictures import FEWEST, PictureScores
+from trainers.score.score import Score
 from trainers.training.opening import open_images
 from trainers.training.previews import read_pictures
 from trainers.training.reopen import check_idle

@@ -9,6 +9,7 @@ import typer
 
 from app.cli.common.console import print_json, print_table, say
 from app.cli.common.options import Json, Out, Overwrite, runs_folder
+from app.cli.export import tell_step
 from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def install(
         print_json({**report, "note": done.note})
         return
     say(("was there" if done.was_there else "installed", "bold green"), f"  {done.file}")
+    if style.is_dir():
+        tell_step(style)
     if done.word is not None:
         say(f"its word: {done.word}")
     if done.converted:

@@ -11,6 +11,7 @@ import typer
 
 from app.cli.common.console import print_json, say
 from app.cli.common.options import Json, Overwrite, RunFolder
+from app.cli.export import tell_step
 from app.units import readable_size
 from trainers.errors import VelaturaError
 
@@ -50,6 +51,8 @@ def push(
         place = _free_folder(out or Path(f"{folder.resolve().name}-hub"), overwrite)
         with plain_disk_errors(place / "README.md"):
             _report(place, write_folder(folder, choice, place), json)
+        if not json:
+            tell_step(folder)
         return
     with tempfile.TemporaryDirectory(prefix="velatura-push-") as temporary:
         place = Path(temporary)
@@ -62,6 +65,7 @@ def push(
             return
         seen = "as visible as before" if update else "public" if upload.public else "private"
         say(("published", "bold green"), f"  {address} ({seen})")
+        tell_step(folder)
 
 
 def _is_public(chosen: bool | None, update: bool) -> bool:

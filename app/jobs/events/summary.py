@@ -13,6 +13,7 @@ from trainers.messages import Message, recorded
 from trainers.messages import Message as _
 from trainers.models.files.source import base_name
 from trainers.runs.event_lines import SAID, Event
+from trainers.score.recorded import Scores, followed
 
 ENDS = {"done": "finished", "stopped": "stopped", "paused": "paused", "cancelled": "cancelled", "error": "failed"}
 """The state that each last event leads to."""
@@ -79,6 +80,8 @@ class Summary:
     """Duration of the whole run in seconds, as measured before it was queued; None if unknown."""
     attempt: int = 0
     """Number of the attempt, from 1; 0 without a queue or for older versions."""
+    scores: Scores = ()
+    """The scores of its steps, the base's first; empty without any."""
 
     @property
     def duration(self) -> float | None:
@@ -228,7 +231,12 @@ def _damaged(summary: Summary, event: Event) -> Summary:
 
 def _rollback(summary: Summary, event: Event) -> Summary:
     saved = event["saved"]
-    return replace(summary, step=saved, saved=saved, left=None, rollback=(event["step"], saved))
+    scores = followed(summary.scores, event)
+    return replace(summary, step=saved, saved=saved, left=None, rollback=(event["step"], saved), scores=scores)
+
+
+def _score(summary: Summary, event: Event) -> Summary:
+    return replace(summary, scores=followed(summary.scores, event))
 
 
 def _saving(summary: Summary, event: Event) -> Summary:
@@ -264,6 +272,7 @@ _CHANGES = {
     "drawing": _drawing,
     "denoising": _denoising,
     "sample": _back_to_work,
+    "score": _score,
     "checkpoint": _checkpoint,
     "damaged": _damaged,
     "rollback": _rollback,

@@ -27,7 +27,7 @@ from app.studio.names import plain, safe_name
 from app.studio.programs.install import Form, choose_form
 from app.studio.programs.targets import DIFFUSERS_TARGET, TITLES, Target
 from app.studio.public_files import link_or_copy, offer_version, put_packed
-from app.studio.runs.chosen import chosen_style, is_snapshot
+from app.studio.runs.chosen import choice_of, chosen_style, is_snapshot
 from app.studio.runs.notes import read_notes
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import NO_NAME, StyleEntry, check_numbers, read_entry, read_found, unreadable
@@ -95,7 +95,8 @@ class StyleLibrary:
             threading.Thread(target=read, name="styles", daemon=True).start()
 
     def _look(self) -> list[StyleEntry]:
-        runs = {path: view for view in self.queue.runs() if (path := chosen_style(view.job.folder)) is not None}
+        chosen = ((chosen_style(view.job.folder, choice_of(view)), view) for view in self.queue.runs())
+        runs = {path: view for path, view in chosen if path is not None}
         others = imported_files(self.paths.styles)
         items = [self._trained(path, view) for path, view in runs.items()]
         owners = self._owners() if others else {}

@@ -18,7 +18,7 @@ from typing import Any
 
 from app.jobs.events.losses import Losses
 from app.jobs.states import State
-from app.studio.runs.chosen import chosen_style
+from app.studio.runs.chosen import choice_of, chosen_style
 from app.studio.sweeps.axes import SEED, Axis, text_of
 from app.studio.sweeps.sweeps import Member
 
@@ -65,7 +65,7 @@ def read_result(member: Member, losses: Losses | None = None) -> Result:
         losses = Losses(view.job.folder)
         losses.read()
     smoothed, held_out = losses.curve().smoothed, losses.numbers().held_out
-    style = chosen_style(view.job.folder)
+    style = chosen_style(view.job.folder, choice_of(view))
     return Result(
         member,
         smoothed[-1] if smoothed else math.nan,

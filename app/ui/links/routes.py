@@ -92,4 +92,5 @@ def read_shared(links: RunLinks, view: View, token: str) -> SharedRun:
 
 def _words() -> str:
     """The words of its script for guests, who see neither other runs nor what a run gives."""
-    return json.dumps(translated(sheet_view.sheet_words() | {"another": "", "gives": "", "givesUnless": ""}))
+    words = sheet_view.sheet_words()
+    return json.dumps(translated({key: "" if key.startswith(("another", "gives")) else words[key] for key in words}))

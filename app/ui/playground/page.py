@@ -30,7 +30,7 @@ from app.studio.generation.form import (
 )
 from app.studio.generation.generations import GONE, Generations
 from app.studio.generation.state import Generation
-from app.studio.runs.chosen import final_step, in_closer_choice, star, starred_step
+from app.studio.runs.chosen import chosen_step, in_closer_choice, star_in
 from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
 from app.ui.components.controls import banner
@@ -314,7 +314,7 @@ class Playground:
             raise VelaturaError(GONE_STYLE)
         view = self.services.queue.find(entry.run)
         actor.check(view.job.name, view.job.owner)
-        star(view.job.folder, None if step == final_step(view) else step)
+        star_in(view, step)
 
     def _kept(self, key: str, generation: Generation) -> frozenset[int]:
         """Indices of the compared pictures whose settings are in the form."""
@@ -331,10 +331,7 @@ class Playground:
         """The step of the run that the first style's file has."""
         entry = self.services.library.entry(generation.request.styles[0].style)
         view = self.services.queue.run(entry.run) if entry is not None and entry.run else None
-        if view is None:
-            return None
-        starred = starred_step(view.job.folder)
-        return starred if starred is not None else final_step(view)
+        return chosen_step(view) if view is not None else None
 
     def _cancel_all(self, key: str) -> None:
         for generation in self.services.generations.history(key):

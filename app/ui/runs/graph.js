@@ -4,9 +4,9 @@ const {words} = props,
   KINDS = ['rate', 'norm', 'memory'],
   HEIGHT = {loss: 190, other: 76},
   ROOM = 8; // above and below a line
-const $ = selector => element.querySelector(selector);
-const section = $('.graph'),
-  plots = $('.plots'),
+const section = element.querySelector('.graph'),
+  $ = selector => section.querySelector(selector);
+const plots = $('.plots'),
   scrub = $('.scrub'),
   smoothing = $('.smoothing input'),
   logarithmic = $('.log'),
@@ -72,9 +72,8 @@ const panel = (kind, lines, {log = false, spread = null, dots = null} = {}) => {
   const all = [...scale, area, ...drawn, ...circles, title].join('');
   return `<svg width="${width}" height="${height}" aria-hidden="true">${all}</svg>`;
 };
-const axis = () => {
-  const width = plots.clientWidth,
-    texts = evenly(0, points.steps, Math.max(2, Math.floor(width / 130))).map(
+const axis = width => {
+  const texts = evenly(0, points.steps, Math.max(2, Math.floor(width / 130))).map(
       step => `<text x="${place(step, points.steps, width)}" y="16" class="below">${step}</text>`,
     );
   return `<svg width="${width}" height="22" aria-hidden="true">${texts.join('')}</svg>`;
@@ -96,22 +95,24 @@ const readings = () => {
   for (const kind of wanted()) found.push([kind, words[kind], points[kind][k]]);
   return [points.x[k], found];
 };
+const writeLegend = (legend, title, told) =>
+  legend.replaceChildren(
+    Object.assign(document.createElement('b'), {textContent: title}),
+    ...told.map(([kind, name, text]) => {
+      const one = document.createElement('span'),
+        mark = Object.assign(document.createElement('i'), {className: kind});
+      one.append(mark, name, ' ', Object.assign(document.createElement('b'), {textContent: text}));
+      return one;
+    }),
+  );
 const tell = () => {
-  const [step, found] = readings(),
-    legend = $('.legend');
+  const [step, found] = readings();
   const texts = found.map(([kind, , value]) => {
     if (value === null || value === undefined) return words.missing;
     return kind === 'memory' ? put(words.megabytes, {count: Math.round(value)}) : number(value);
   });
-  legend.replaceChildren(
-    Object.assign(document.createElement('b'), {textContent: put(words.step, {step})}),
-    ...found.map(([kind, name], k) => {
-      const one = document.createElement('span'),
-        mark = Object.assign(document.createElement('i'), {className: kind});
-      one.append(mark, name, ' ', Object.assign(document.createElement('b'), {textContent: texts[k]}));
-      return one;
-    }),
-  );
+  const told = found.map(([kind, name], k) => [kind, name, texts[k]]);
+  writeLegend($('.legend'), put(words.step, {step}), told);
   scrub.setAttribute('aria-valuemax', points.steps);
   scrub.setAttribute('aria-valuenow', step);
   scrub.setAttribute(
@@ -128,6 +129,7 @@ const tell = () => {
   }
 };
 const draw = () => {
+  drawScores();
   section.hidden = !points || points.x.length < 2;
   if (section.hidden || !plots.clientWidth) return;
   const keep = smoothing.value / 100,
@@ -138,8 +140,9 @@ const draw = () => {
   const spread = points.low ? [points.low, points.high] : null,
     shown = [panel('loss', lines, {log: logarithmic.checked, spread, dots: points.held})];
   for (const kind of wanted()) shown.push(panel(kind, [[kind, points.x, points[kind]]]));
-  $('.panels').innerHTML = shown.join('') + axis();
+  $('.panels').innerHTML = shown.join('') + axis(plots.clientWidth);
   for (const box of boxes) box.closest('label').hidden = !points[box.dataset.line];
+  $('.rises').hidden = !points.held.length;
   tell();
 };
 
@@ -199,6 +202,7 @@ scrub.addEventListener('keydown', event => {
 });
 document.addEventListener('velatura:step', event => {
   at = event.detail.step;
+  tellScores();
   if (points && !section.hidden) tell();
 });
 smoothing.value = remember('smoothing') ?? 95;

@@ -9,11 +9,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.jobs.events.losses import Numbers
+from app.jobs.view import View
+from app.language import translated
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.live_parts import DeferredPart
+from app.ui.components.runs.run_view import axis_end
 from app.ui.runs import text as words
+from trainers.config.presets import STARTER
 from trainers.config.sections import Sample
+from trainers.models.files.source import base_name
 from trainers.runs.run import Run
+from trainers.score.recorded import best_of, shares
 
 MOST_POINTS = 1000
 MOST_RUNS = 50
@@ -35,18 +41,43 @@ def graph_words() -> dict[str, str]:
         "megabytes": words.MEGABYTES,
         "choose": words.NO_RUN,
         "missing": words.NO_NUMBER,
+        "distance": words.DISTANCE,
+        "change": words.CHANGE_OF_PICTURES,
+        "share": words.SHARE_OF_BASE,
+        "base": words.BASE_ALONE,
+        "bestStep": words.BEST_STEP,
     }
 
 
-def read_graph(numbers: Numbers, steps: int, known: str) -> tuple[DeferredPart, str]:
-    """The points that a page with the version `known` lacks, and its new version."""
+def read_graph(view: View, numbers: Numbers, known: str) -> tuple[DeferredPart, str]:
+    """The points of a run that a page with the version `known` lacks, and its new version."""
+    steps, scores = axis_end(view), view.summary.scores
     size = bucket_size(numbers.steps)
     key, last = f"{numbers.revision}.{size}", numbers.steps[-1] if numbers.steps else 0
     had, _, at = known.partition(":")
     # The page's last bucket may have been incomplete, so it is sent again.
     start = int(at) // size * size if had == key and at.isdecimal() and int(at) <= last else 0
-    state = (key, last, steps, len(numbers.held_out))
-    return DeferredPart(state, lambda: json.dumps(points(numbers, steps, start, key))), f"{key}:{last}"
+    state = (key, last, steps, len(numbers.held_out), scores)
+
+    def make() -> str:
+        return json.dumps(points(numbers, steps, start, key) | {"scores": read_scores(view)})
+
+    return DeferredPart(state, make), f"{key}:{last}"
+
+
+def read_scores(view: View) -> dict[str, Any] | None:
+    """The scores of a run's steps and the best step, with why it is; None without scores."""
+    scores = view.summary.scores
+    best = best_of(scores)
+    if best is None:
+        return None
+    rows = [[s.step, round(100 * part, 1), round(s.change, 3)] for s, part in zip(scores, shares(scores), strict=True)]
+    return {
+        "rows": rows,
+        "best": best.score.step if best.score is not None else None,
+        "reason": translated(best.reason),
+        "elsewhere": dict(view.summary.facts).get("base") != base_name(STARTER),
+    }
 
 
 def points(numbers: Numbers, steps: int, start: int = 0, key: str = "") -> dict[str, Any]:

@@ -30,7 +30,6 @@ from app.ui.components.events import actor_of, wire
 from app.ui.components.live import AtRequest, merged_part, now_us
 from app.ui.components.live_parts import NOTHING_SEEN, DeferredPart, LiveParts
 from app.ui.components.log_tail import tail
-from app.ui.components.runs.run_view import axis_end
 from app.ui.components.shell import AT_ONCE, EACH, build_shell, scripted_part
 from app.ui.document.icons import ICONS
 from app.ui.document.templates import macro, render
@@ -110,7 +109,10 @@ class RunPage:
         )
         self.graph = scripted_part(
             "",
-            ("components/stale_guard.js", "components/fetch.js", "runs/axis.js", "runs/scale.js", "runs/graph.js"),
+            (
+                *("components/stale_guard.js", "components/fetch.js"),
+                *("runs/axis.js", "runs/scale.js", "runs/scores.js", "runs/graph.js"),
+            ),
             AtRequest(render, "runs/graph.html"),
             elem_id="run-graph",
             words=graph_view.graph_words(),
@@ -149,7 +151,7 @@ class RunPage:
         """Star a step, or remove the star."""
 
         def star(view: View) -> None:
-            chosen.star(view.job.folder, None if event.step == chosen.final_step(view) else event.step)
+            chosen.star_in(view, event.step)
 
         return self._change(star, request, name, drawn)
 
@@ -199,7 +201,7 @@ class RunPage:
         if view is None:
             return gr.skip()
         if event.whole:
-            lazy, _ = graph_view.read_graph(self.queue.losses(view.job.folder).numbers(), axis_end(view), "")
+            lazy, _ = graph_view.read_graph(view, self.queue.losses(view.job.folder).numbers(), "")
             return lazy.make()
         return json.dumps(graph_view.answer(self.queue, name, event.run))
 
@@ -238,7 +240,7 @@ class RunPage:
             return samples.archive(view, public)
         if what == "numbers":
             return offer_numbers(view.job.name, self.queue.losses(view.job.folder).numbers(), public)
-        style = chosen.chosen_style(view.job.folder)
+        style = chosen.chosen_style(view.job.folder, chosen.choice_of(view))
         if style is None:
             raise VelaturaError(words.NO_STYLE)
         if entry is not None and self.library.serves(entry, target):
@@ -281,14 +283,14 @@ class RunPage:
     def _values(self, view: View, drawn: str, actor: Actor, noted: int) -> tuple[dict[str, str | DeferredPart], str]:
         """The parts of the page, and the version of the run's numbers in them."""
         public, folder = self.queue.public(view), view.job.folder
-        choice = chosen.read_choice(folder)
+        choice = chosen.choice_of(view)
         has_style = chosen.chosen_style(folder, choice) is not None
         entry = self.library.of_run(folder.name) if has_style else None
         identifier = entry.id if entry is not None else ""
         gains = self._gains(view, entry, actor, choice) if has_style else {}
         acts = read_acts(view, bool(samples.find_samples(folder)), gains, identifier, actor)
         numbers = self.queue.losses(folder).numbers()
-        graph, now = graph_view.read_graph(numbers, axis_end(view), drawn)
+        graph, now = graph_view.read_graph(view, numbers, drawn)
         ranks = read_rank_map(view, public)
         starts = StartTimes(self.queue.paths, self.queue.jobs)
         values: dict[str, str | DeferredPart] = {

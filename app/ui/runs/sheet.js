@@ -159,8 +159,8 @@ const drawPrompts = cell => {
   prompts.toggleAttribute('aria-busy', !data.prompts.length);
 };
 
-// The step that the run gives. While it trains, this is the newest one and has no star, as the star would move.
-const isGiven = cell => Boolean(cell) && cell.step === data.gives && (data.starred || !data.going);
+// The step that the run gives. While it trains, the newest one has no star, as the star would move at every step.
+const isGiven = cell => Boolean(cell) && cell.step === data.gives && (data.starred || data.best || !data.going);
 const isCandidate = cell => Boolean(cell) && data.candidates.includes(cell.step);
 const drawChoice = cell => {
   const any = data.may && data.cells.some(each => each.kept),
@@ -168,8 +168,8 @@ const drawChoice = cell => {
   starring.hidden = !any || !cell;
   starring.disabled = !given && !cell?.kept;
   starring.setAttribute('aria-pressed', given);
-  // The last step of an ended run is its style unless another step is starred: it has no star to remove.
-  starring.setAttribute('aria-disabled', starring.disabled || (given && !data.starred && data.final));
+  // What an ended run gives unless another step is starred has no star to remove.
+  starring.setAttribute('aria-disabled', starring.disabled || (given && !data.starred && data.settled));
   starring.title = starring.disabled ? words.unkept : '';
   starring.querySelector('span').textContent = given ? words.isStarred : words.star;
   const marked = isCandidate(cell);
@@ -180,7 +180,8 @@ const drawChoice = cell => {
   compare.hidden = !data.compare;
   if (data.compare) compare.href = data.compare;
   follow.hidden = following || !data.going;
-  const sentence = words[data.starred ? 'gives' : data.going ? 'givesNow' : 'givesUnless'];
+  const kind = data.starred ? '' : data.best ? (data.going ? 'BestNow' : 'Best') : data.going ? 'Now' : 'Unless',
+    sentence = words[`gives${kind}`];
   $('.gives').textContent = data.gives === null ? '' : put(sentence, {step: data.gives});
 };
 // Prompts without a picture at this step, once it is drawn, and those without any.
@@ -222,7 +223,7 @@ const take = ({step, wanted}) => {
   if (step === null) return;
   const others = data.candidates.filter(each => each !== step);
   data.candidates = wanted ? [...others, step].sort((a, b) => a - b) : others;
-  if (wanted === undefined) Object.assign(data, {gives: step, starred: true});
+  if (wanted === undefined) Object.assign(data, {gives: step, starred: true, best: false});
 };
 // Update from the server; later choices of the user stay.
 const settleChoices = () => {
@@ -239,7 +240,7 @@ const choose = choice => {
 const star = cell => {
   if (!data.may || !cell || !(cell.kept || isGiven(cell))) return;
   const taken = data.starred && cell.step === data.gives;
-  if (!taken && data.final && isGiven(cell)) return;
+  if (!taken && data.settled && isGiven(cell)) return;
   choose({step: taken ? null : cell.step});
 };
 const mark = cell => {
@@ -364,7 +365,7 @@ const hearOther = heard => {
   draw();
   if (!found) $('.told').textContent = words.none;
 };
-// The page of an ended run opens at the starred step.
+// The page of an ended run opens at the starred or best step.
 const begin = () => {
   const cell = data.cells.find(each => each.step === data.gives),
     to = cell ? cell.whole.findIndex(Boolean) : -1;
@@ -383,6 +384,6 @@ const hear = () => {
   wanted = ''; // an answer may have been lost
   if (data) settleChoices();
   if (data) row = Math.min(row, Math.max(0, data.prompts.length - 1));
-  if (data && opening && data.starred && !data.going) begin();
+  if (data && opening && (data.starred || data.best) && !data.going) begin();
   draw();
 };

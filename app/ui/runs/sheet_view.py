@@ -35,6 +35,7 @@ from app.ui.runs.graph_view import planned_steps, planned_total
 from trainers.errors import VelaturaError
 from trainers.planning.findings import native_size
 from trainers.runs.run import Run
+from trainers.score.recorded import best_of
 
 SCRIPTS = (
     *("components/stale_guard.js", "components/lightbox.js"),
@@ -63,6 +64,8 @@ def sheet_words() -> dict[str, str]:
         "gives": words.GIVES_STEP,
         "givesUnless": words.GIVES_UNLESS,
         "givesNow": words.GIVES_NOW,
+        "givesBest": words.GIVES_BEST,
+        "givesBestNow": words.GIVES_BEST_NOW,
         "some": words.SOME_DRAWN,
         "left": words.LEFT_OUT,
         "star": words.STAR,
@@ -93,12 +96,12 @@ def read_sheet(
         return ""
     run = Run(view.job.folder)
     total = view.summary.steps or planned_total(run)
-    kept, choice = chosen.snapshots(run.folder), choice or chosen.read_choice(run.folder)
-    starred = choice.step
+    kept, choice = chosen.snapshots(run.folder), choice or chosen.choice_of(view)
     style = chosen.chosen_style(run.folder, choice)
-    final = style is not None and starred is None and not chosen.is_snapshot(run.folder, style)
+    gives, best = chosen.chosen_step(view, choice), best_of(view.summary.scores)
+    is_best = best is not None and best.score is not None and best.score.step == gives and not choice.starred
+    final = style is not None and choice.step is None and not chosen.is_snapshot(run.folder, style)
     exported = chosen.final_step(view)
-    gives = starred if starred is not None else exported if final else max(kept, default=None)
     rows = max([row for step in steps for row in step.samples], default=-1) + 1
     width, height = _size(steps) or _planned_size(run)
     return json.dumps(
@@ -113,10 +116,11 @@ def read_sheet(
             "cells": [_cell(step, rows, public, step.step in kept or step.step == exported) for step in steps],
             "planned": _planned(run, total, [step.step for step in steps], kept, going),
             "gives": gives if style is not None else None,
-            "starred": starred is not None,
+            "starred": choice.starred,
+            "best": is_best,
             "candidates": choice.candidates,
             "most": chosen.MOST_CANDIDATES,
-            "final": final,
+            "settled": final or (is_best and not going),  # needs no star
             "left": [] if going or actor is None else _never_drawn(view, run, rows),
             "compare": identifier and len(kept) > 1 and f"steps?{urlencode({'id': view.job.name})}",
             "draw": identifier and f"playground?style={identifier}{'&compare=step' if len(kept) > 1 else ''}",

@@ -29,7 +29,7 @@ def test_the_commands_there_are() -> None:
     expected |= {"audit", "people", "tokens", "tokens list", "tokens add", "tokens revoke"}
     people = ("list", "add", "remove", "role", "limit", "invite", "invitations", "withdraw")
     expected |= {f"people {name}" for name in people}
-    expected |= {"push", "install", "import", "launch", "launch slurm", "launch skypilot"}
+    expected |= {"best", "score", "push", "install", "import", "launch", "launch slurm", "launch skypilot"}
     assert set(EVERY_COMMAND) == expected | {"demo", "ui", "update", "uninstall", "worker", "queue", "sweep"}
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from trainers.score.best import BEST, NONE, find_best
-from trainers.score.pictures import Score
+from trainers.score.score import Score
 
 BASE = Score(0, 10.0, 0.0, 0.0)
 

@@ -12,7 +12,7 @@ from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.view import View
 from app.studio.base_models import shown_title
-from app.studio.runs.chosen import chosen_style
+from app.studio.runs.chosen import choice_of, chosen_style
 from app.studio.runs.origin import FILE, read_origin
 from app.ui.components.runs import text as words
 from app.ui.components.text import PRESET_NAMES
@@ -86,7 +86,7 @@ def axis_end(view: View) -> int:
 
 def style_file(view: View) -> Path | None:
     """The style file of a run that is not active."""
-    return chosen_style(view.job.folder) if view.state in ENDED else None
+    return chosen_style(view.job.folder, choice_of(view)) if view.state in ENDED else None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.run_trash import ALIAS, CHOSEN
+from app.jobs.states import State
 from app.jobs.store import TRAIN, NewJob
 from app.studio.runs import chosen
 from app.studio.runs.origin import FILE as ORIGIN
@@ -23,9 +25,10 @@ from app.studio.styles.library import StyleLibrary, renamed_style
 from app.studio.sweeps.sweep_file import REFERENCE, reference_of
 from app.ui.components.log_tail import tail
 from tests.app.command import call
-from tests.app.ui.ended_runs import LAYER, write_run, write_snapshot
+from tests.app.ui.ended_runs import LAYER, write_run, write_scores, write_snapshot
 from trainers.errors import VelaturaError
 from trainers.runs.run import HEARTBEAT, Run
+from trainers.score.recorded import recorded_scores
 
 
 def number(style: Path | None) -> float:
@@ -57,6 +60,40 @@ def test_a_star_decides_and_without_one_the_finished_style_does(run):
     assert chosen.chosen_style(run) is None
 
 
+def test_without_a_star_the_best_step_counts_as_starred_and_a_persons_star_wins(queue, run):
+    write_scores(run, 20, (10, 20, 30, 40))
+    final = (run / "style" / "dusk.safetensors").read_bytes()
+    assert chosen.read_choice(run) == chosen.Choice(20, ()) and number(chosen.chosen_style(run)) == 20
+    view = queue.run("dusk")
+    assert chosen.choice_of(view) == chosen.read_choice(run) and chosen.chosen_step(view) == 20
+    assert [sample.step for sample in chosen.chosen_samples(view)] == [20, 20]
+    os.link(run / "style" / "dusk.safetensors", Run(run).snapshot(40))  # as a training does
+    for step, starred, style in ((10, True, 10), (40, True, 1), (20, False, 20)):
+        chosen.star_in(view, step)
+        assert (chosen.read_choice(run).starred, number(chosen.chosen_style(run))) == (starred, style), step
+    chosen.star(run, 10)
+    chosen.star(run, None)
+    assert number(chosen.chosen_style(run)) == 20, "without the star the best step counts again"
+    assert (run / "style" / "dusk.safetensors").read_bytes() == final
+    Run(run).snapshot(20).unlink()
+    assert number(chosen.chosen_style(run)) == 1, "its style was not kept"
+
+
+def test_the_best_step_needs_no_star_if_it_is_the_exported_one_and_moves_while_the_run_trains(queue, run):
+    os.link(run / "style" / "dusk.safetensors", Run(run).snapshot(40))
+    write_scores(run, 40, (10, 20, 30, 40))
+    view = queue.run("dusk")
+    assert chosen.choice_of(view).step is None and chosen.chosen_step(view) == chosen.final_step(view) == 40
+    going = replace(view, state=State.TRAINING, summary=replace(view.summary, scores=view.summary.scores[:2]))
+    (run / "style" / "dusk.safetensors").unlink()
+    assert chosen.choice_of(going).step is None, "within the noise of seeds"
+    write_scores(run, 10, (10, 20))
+    going = replace(going, summary=replace(going.summary, scores=recorded_scores(run)[:3]))
+    assert chosen.choice_of(going).step == 10
+    chosen.star_in(going, 10)
+    assert chosen.choice_of(going).starred, "so that it stays when the mark moves"
+
+
 def test_only_what_was_kept_can_be_starred_and_a_damaged_note_stars_nothing(run):
     with pytest.raises(VelaturaError, match="step 30 was not kept"):
         chosen.star(run, 30)
@@ -71,13 +108,13 @@ def test_two_more_steps_can_be_candidates_and_a_star_keeps_them(queue, run):
     chosen.star(run, 10)
     for step in (40, 20, 20):
         chosen.set_candidate(run, step, True)
-    assert chosen.read_choice(run) == chosen.Choice(10, (20, 40)), "in order"
+    assert chosen.read_choice(run) == chosen.Choice(10, (20, 40), True), "in order"
     view = queue.run("dusk")
     assert chosen.in_closer_choice(view) == [10, 20, 40]
     with pytest.raises(VelaturaError, match="at most 2 steps"):
         chosen.set_candidate(run, 30, True)
     chosen.star(run, 20)
-    assert chosen.read_choice(run) == chosen.Choice(20, (40,)), "what is starred is no candidate"
+    assert chosen.read_choice(run) == chosen.Choice(20, (40,), True), "what is starred is no candidate"
     chosen.set_candidate(run, 20, True)
     with pytest.raises(VelaturaError, match="step 35 was not kept"):
         chosen.set_candidate(run, 35, True)
@@ -85,7 +122,7 @@ def test_two_more_steps_can_be_candidates_and_a_star_keeps_them(queue, run):
     assert chosen.read_choice(run) == chosen.Choice(None, (40,)) and number(chosen.chosen_style(run)) == 1
     for text in ('{"step": 10}', '{"step": 10, "candidates": [10, true, "20", 99, [], null]}'):  # older, and damaged
         (run / CHOSEN).write_text(text)
-        assert chosen.read_choice(run) == chosen.Choice(10, ()) and chosen.in_closer_choice(view) == [], text
+        assert chosen.read_choice(run) == chosen.Choice(10, (), True) and chosen.in_closer_choice(view) == [], text
     chosen.star(run, None)
     assert not (run / CHOSEN).exists()
 
@@ -96,9 +133,9 @@ def test_two_pages_choose_at_once_and_neither_loses_the_others_step(run):
         tasks = [pages.submit(chosen.set_candidate, run, step, True) for step in (10, 20)]
         tasks += [pages.submit(chosen.star, run, 30)]
         assert [task.result() for task in tasks] == [None] * 3
-    assert chosen.read_choice(run) == chosen.Choice(30, (10, 20))
+    assert chosen.read_choice(run) == chosen.Choice(30, (10, 20), True)
     chosen.set_candidate(run, 10, False)
-    assert chosen.read_choice(run) == chosen.Choice(30, (20,))
+    assert chosen.read_choice(run) == chosen.Choice(30, (20,), True)
 
 
 def test_the_library_its_downloads_and_the_command_line_follow_the_star(queue, run, tmp_path):
@@ -125,7 +162,7 @@ def test_a_deleted_style_takes_its_kept_steps_along_and_a_restart_begins_without
     thrown = library.remove(library.entries()[0], actor=MACHINE_OWNER)
     assert library.entries() == [] and chosen.chosen_style(run) is None and thrown is not None
     actions.restore(queue.store, thrown.id, actor=MACHINE_OWNER)
-    assert number(chosen.chosen_style(run)) == 10 and chosen.read_choice(run) == chosen.Choice(10, (20,))
+    assert number(chosen.chosen_style(run)) == 10 and chosen.read_choice(run) == chosen.Choice(10, (20,), True)
     job = queue.store.job_in(run)
     assert job is not None
     (run / "style" / "dusk.safetensors").unlink()

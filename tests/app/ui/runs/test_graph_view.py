@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from app.jobs.events.losses import Losses, Numbers
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.runs.curve import thinned
 from app.ui.runs import graph_view
-from app.ui.runs.graph_view import MOST_POINTS, bucket_size, planned_steps, points, read_graph
-from tests.app.ui.ended_runs import write_run
+from app.ui.runs.graph_view import MOST_POINTS, bucket_size, planned_steps, points, read_graph, read_scores
+from tests.app.ui.ended_runs import write_run, write_scores
 from trainers.config.migrations import VERSION
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
@@ -26,9 +27,30 @@ def numbers(count: int, **rows: list[float]) -> Numbers:
     return Numbers(steps, losses, [0.1] * count, rows.get("norms", none), none, {}, 0)
 
 
-def sent(found: Numbers, known: str = "") -> tuple[dict[str, Any], str]:
-    lazy, now = read_graph(found, len(found.steps), known)
+def sent(queue: StudioQueue, found: Numbers, known: str = "") -> tuple[dict[str, Any], str]:
+    """What a page gets of a run with these numbers."""
+    view = queue.run("dusk")
+    if view is None:
+        write_run(queue.store.runs, "dusk", {"train": {"steps": 4, "warmup": 0}})
+        view = queue.run("dusk")
+        assert view is not None
+    lazy, now = read_graph(view, found, known)
     return json.loads(lazy.make()), now
+
+
+def test_the_scores_come_with_the_best_step_and_why(queue: StudioQueue):
+    run = write_run(queue.store.runs, "dusk", {"train": {"steps": 4, "warmup": 0}})
+    view = queue.run("dusk")
+    assert view is not None and read_scores(view) is None
+    write_scores(run, 2, (1, 2, 4))
+    view = queue.run("dusk")
+    assert view is not None
+    told = read_scores(view)
+    assert told is not None and told["rows"] == [[0, 100.0, 0.0], [1, 99.0, 0.01], [2, 60.0, 0.02], [4, 60.0, 0.04]]
+    assert (told["best"], told["elsewhere"]) == (2, False) and "2" in told["reason"]
+    assert sent(queue, numbers(4))[0]["scores"] == told
+    other = replace(view, summary=replace(view.summary, facts=(("base", "SDXL"),)))
+    assert (read_scores(other) or {})["elsewhere"], "only the starter was checked"
 
 
 def test_a_short_run_is_sent_as_it_is_and_gaps_are_gaps():
@@ -48,29 +70,29 @@ def test_a_long_run_is_drawn_with_few_points_that_keep_its_extremes():
     assert bucket_size([]) == bucket_size([7]) == 1
 
 
-def test_only_what_a_page_lacks_is_sent():
-    whole, known = sent(numbers(10))
+def test_only_what_a_page_lacks_is_sent(queue: StudioQueue):
+    whole, known = sent(queue, numbers(10))
     assert whole["from"] == 0 and len(whole["x"]) == 10
-    more, later = sent(numbers(12), known)
+    more, later = sent(queue, numbers(12), known)
     assert (more["from"], more["x"]) == (10, [10, 11, 12]) and later != known
     for strange in ("", "x", "0.1:nine", "0.1:99999", "7.1:3"):
-        assert sent(numbers(12), strange)[0]["from"] == 0, strange
-    _, long = sent(numbers(1500))
-    tail, _ = sent(numbers(1501), long)
+        assert sent(queue, numbers(12), strange)[0]["from"] == 0, strange
+    _, long = sent(queue, numbers(1500))
+    tail, _ = sent(queue, numbers(1501), long)
     assert tail["from"] == 1500 and tail["x"] == [1501]
-    wider, _ = sent(numbers(2500), long)  # its buckets are larger
+    wider, _ = sent(queue, numbers(2500), long)  # its buckets are larger
     assert wider["from"] == 0 and len(wider["x"]) <= MOST_POINTS
 
 
-def test_steps_that_are_trained_again_are_sent_again(tmp_path: Path):
+def test_steps_that_are_trained_again_are_sent_again(queue: StudioQueue, tmp_path: Path):
     record, losses = Recorder(tmp_path), Losses(tmp_path)
     for step in (1, 2, 3):
         record("step", step=step, loss=0.5, lr=0.1)
     losses.read()
-    _, known = sent(losses.numbers())
+    _, known = sent(queue, losses.numbers())
     record("step", step=2, loss=0.4, lr=0.1)
     losses.read()
-    again, _ = sent(losses.numbers(), known)
+    again, _ = sent(queue, losses.numbers(), known)
     assert (again["from"], again["x"], again["loss"]) == (0, [1, 2], [0.5, 0.4])
 
 

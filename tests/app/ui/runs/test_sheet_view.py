@@ -20,7 +20,7 @@ from app.studio.public_files import offer_file
 from app.studio.runs import chosen, samples
 from app.studio.studio_queue import StudioQueue
 from app.ui.runs import sheet_view
-from tests.app.ui.ended_runs import write_snapshot, write_style
+from tests.app.ui.ended_runs import write_scores, write_snapshot, write_style
 from tests.trainers.data.pictures import scene
 from trainers.config.build import build_config, dump_config
 from trainers.config.migrations import VERSION
@@ -122,11 +122,7 @@ def test_the_starred_step_or_the_newest_kept_one_is_what_the_run_gives(queue, vi
     assert (shown(view, public)["gives"], any(cell["kept"] for cell in shown(view, public)["cells"])) == (None, False)
     for step in (10, 20):
         write_snapshot(run, step)
-    assert (shown(view, public)["gives"], shown(view, public)["starred"], shown(view, public)["final"]) == (
-        20,
-        False,
-        False,
-    )
+    assert [shown(view, public)[key] for key in ("gives", "starred", "settled")] == [20, False, False]
     assert [cell["kept"] for cell in shown(view, public)["cells"]] == [False, True, True]
     chosen.star(run, 10)
     assert (shown(view, public)["gives"], shown(view, public)["starred"]) == (10, True)
@@ -135,8 +131,23 @@ def test_the_starred_step_or_the_newest_kept_one_is_what_the_run_gives(queue, vi
     Recorder(run)("final", step=20)
     Recorder(run)("done", step=20)
     sheet = shown(again(queue), public)
-    assert (sheet["gives"], sheet["starred"], sheet["final"]) == (20, False, True)
+    assert [sheet[key] for key in ("gives", "starred", "settled")] == [20, False, True]
     assert not json.loads(sheet_view.read_sheet(again(queue), public, Actor("ben")))["may"]
+
+
+def test_without_a_star_the_best_step_is_what_the_run_gives(queue, view):
+    run, public = view.job.folder, queue.public(view)
+    write_style(run)
+    write_snapshot(run, 10)
+    write_scores(run, 10, (10, 20))
+    Recorder(run)("final", step=20)
+    keys = ("gives", "starred", "best", "settled")
+    assert [shown(replace(again(queue), state=State.TRAINING), public)[key] for key in keys] == [10, False, True, False]
+    Recorder(run)("done", step=20)
+    assert [shown(again(queue), public)[key] for key in keys] == [10, False, True, True]
+    write_snapshot(run, 20)
+    chosen.star(run, 20)
+    assert [shown(again(queue), public)[key] for key in keys] == [20, True, False, False]
 
 
 def test_prompts_that_are_never_drawn_are_named_with_where_they_can_be_drawn(queue, view):

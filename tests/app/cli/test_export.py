@@ -1,0 +1,56 @@
+"""`velatura best` and `velatura score`, and the step that other commands say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.studio.runs import chosen
+from tests.app.command import call
+from tests.app.ui.ended_runs import write_run, write_scores, write_snapshot
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = write_run(tmp_path, "dusk", {"train": {"steps": 40, "warmup": 0}})
+    write_snapshot(folder, 20)
+    return folder
+
+
+def test_best_names_the_step_its_file_and_why(run):
+    write_scores(run, 20, (10, 20, 30))
+    told = call("best", run)
+    assert told.code == 0 and "Step 20" in told.err and "step-00000020.safetensors" in told.err
+    facts = json.loads(call("best", run, "--json").out)
+    assert (facts["step"], Path(facts["file"])) == (20, chosen.snapshots(run)[20]) and "20" in facts["reason"]
+
+
+def test_best_ends_with_1_if_no_step_is_better_or_nothing_is_recorded(run):
+    unscored = call("best", run)
+    assert unscored.code == 1 and "has recorded no scores" in unscored.err
+    write_scores(run, 99, (10, 20))
+    nothing = call("best", run)
+    assert nothing.code == 1 and "No step" in nothing.err
+
+
+def test_score_shows_what_is_recorded_as_a_table_csv_and_json(run):
+    write_scores(run, 20, (10, 20))
+    table = call("score", run)
+    assert table.code == 0 and "60%" in table.out and "0.200" in table.out and "Step 20" in table.err
+    assert call("score", run, "--csv").out.splitlines() == [
+        "step,style,change,noise",
+        "0,1.0,0.0,0.01",
+        "10,0.99,0.1,0.01",
+        "20,0.6,0.2,0.01",
+    ]
+    facts = json.loads(call("score", run, "--json").out)
+    assert facts["best"] == 20 and facts["scores"][2] == {"step": 20, "style": 0.6, "change": 0.2, "noise": 0.01}
+
+
+def test_commands_say_which_step_they_take(run, tmp_path):
+    write_scores(run, 20, (10, 20, 30))
+    assert "of step 20, the best one" in call("export", run, "--out", tmp_path / "best.safetensors").err
+    chosen.star(run, 20)
+    assert "of step 20, which is starred" in call("export", run, "--out", tmp_path / "starred.safetensors").err

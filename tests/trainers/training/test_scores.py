@@ -1,0 +1,116 @@
+"""The scores that a run records with its samples: when, the same after a kill, and without an effect on anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from tests.trainers.tiny_runs import equal, events_of, state_of, style_tensors
+from trainers.config.config import Config
+from trainers.errors import VelaturaError
+from trainers.models.model import Model
+from trainers.runs.events import Event
+from trainers.runs.run import Run
+from trainers.score import pictures
+from trainers.score.recorded import recorded_scores, scores_of
+from trainers.training.scores import score_run
+from trainers.training.train import resume, train
+
+PROMPTS = ["a fox", "an owl", "a ship", "a pear"]
+LAYERS = {"train": {"steps": 6}, "save": {"every": 2}, "sample": {"every": "auto", "prompts": PROMPTS, "size": 32}}
+THIRDS = [0, 2, 4, 6]
+
+
+@pytest.fixture(scope="module")
+def scored(quick: Callable[..., Config], quick_runs: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that recorded scores."""
+    return Run(train(quick(LAYERS), tmp_path_factory.mktemp("scored")).run)
+
+
+def drawn(run: Run) -> dict[str, bytes]:
+    return {str(path.relative_to(run.samples)): path.read_bytes() for path in run.samples.rglob("*.png")}
+
+
+def test_scores_are_recorded_before_training_at_its_thirds_and_at_its_end(scored):
+    scores = recorded_scores(scored.folder)
+    assert {score.step for score in scores} >= set(THIRDS) and scores[-1].step == 6
+    assert scores[0].change == 0 and all(score.change > 0 for score in scores[1:])
+    assert {event["pictures"] for event in events_of(scored, "score")} == {len(PROMPTS)}
+
+
+def test_scores_computed_later_are_those_that_were_recorded(scored):
+    recorded = {score.step: score for score in recorded_scores(scored.folder)}
+    for score in score_run(scored):
+        assert (score.distance, score.change) == pytest.approx(
+            (recorded[score.step].distance, recorded[score.step].change), abs=2e-3
+        ), score.step
+
+
+def test_scoring_changes_neither_the_pictures_nor_the_style(scored, quick, tmp_path):
+    run = Run(train(quick(LAYERS, {"sample": {"score": False}}), tmp_path).run)
+    assert events_of(run, "score") == [] and drawn(run) == drawn(scored)
+    assert equal(state_of(run, 6), state_of(scored, 6))
+    (style, other) = (style_tensors(each.style / "dusk.safetensors") for each in (run, scored))
+    assert equal(style, other)
+
+
+def test_too_few_pictures_have_no_scores(quick, tmp_path):
+    layers: dict[str, Any] = {"train": {"steps": 3}, "sample": {"every": "auto", "prompts": PROMPTS[:3]}}
+    run = Run(train(quick(layers), tmp_path).run)
+    assert events_of(run, "score") == []
+    with pytest.raises(VelaturaError, match="has 3 pictures from before training, and scores need at least 4"):
+        score_run(run)
+
+
+@pytest.mark.parametrize("kind", ["drawing", "score"])
+def test_a_killed_run_records_the_scores_of_an_uncut_one(kind, scored, quick, tmp_path):
+    def kill(event: Event) -> None:
+        if event["type"] == kind and event["step"] == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(quick(LAYERS), tmp_path, listener=kill)
+    run = Run(tmp_path / "dusk")
+    resume(run)
+    cut, uncut = ({s.step: s for s in recorded_scores(each.folder)} for each in (run, scored))
+    assert cut == uncut
+
+
+def test_a_rollback_removes_the_scores_of_later_steps() -> None:
+    events = [
+        *({"type": "score", "step": step, "distance": 1.0, "change": 0.1, "error": 0.1} for step in (0, 10, 20)),
+        {"type": "rollback", "step": 25, "saved": 10},
+        {"type": "score", "step": 10, "distance": 0.5, "change": 0.2, "error": 0.1},
+    ]
+    assert [(score.step, score.distance) for score in scores_of(events)] == [(0, 1.0), (10, 0.5)]
+
+
+def test_scoring_takes_at_most_a_tenth_of_the_work_of_a_run(quick, tmp_path, monkeypatch):
+    """Counted by what passes through the denoiser and the VAE, in pictures, with the denoising of a usual run."""
+    work: Counter[str] = Counter()
+    kind = ["run"]
+
+    def counted(original: Callable[..., Any], weight: Callable[[Any], int]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            work[kind[0]] += weight(arguments[1])
+            return original(*arguments, **named)
+
+        return call
+
+    def observe(model: Model, images: torch.Tensor) -> Any:
+        kind[0] = "score"
+        work["score"] += len(images)  # encoding them, as a drawing decodes them
+        try:
+            return at_once(model, images)
+        finally:
+            kind[0] = "run"
+
+    at_once = pictures.observe
+    monkeypatch.setattr(pictures, "observe", observe)
+    monkeypatch.setattr(Model, "predict", counted(Model.predict, len))
+    train(quick(LAYERS, {"sample": {"every": 2, "steps": 25, "size": 16, "guidance": 7.0}}), tmp_path)
+    assert work["score"] and work["score"] <= 0.1 * (work["run"] + work["score"])
