@@ -33,12 +33,12 @@ class Best:
     reason: Message
 
 
-def find_best(base: Score, scores: Sequence[Score]) -> Best:
+def find_best(base: Score, scores: Sequence[Score], share: float = SHARE, noise: float = NOISE) -> Best:
     """The best of some scores of one run; `base` is the score before training. ValueError without scores."""
     gains = {score: base.distance - score.distance for score in scores}
     nearest = max(scores, key=gains.__getitem__)
-    if gains[nearest] <= NOISE * nearest.error:
+    if gains[nearest] <= noise * nearest.error:
         return Best(None, NONE)
-    most = [score for score in scores if gains[score] >= SHARE * gains[nearest]]
+    most = [score for score in scores if gains[score] >= share * gains[nearest]]
     best = min(most, key=lambda score: score.change)
     return Best(best, BEST.format(step=best.step))
