@@ -52,28 +52,25 @@ class PictureScores:
             if each.content.shape == self.before.content[:1].shape
         ]
 
-    def score(self, model: Model, step: int, pictures: Sequence[Image], strength: float = 1.0) -> Score:
-        """The scores of a step's pictures, in the order of those from before training."""
-        return self._score(observe(model, as_pixels(pictures)), step, strength)
+    def observe(self, model: Model, pictures: Sequence[Image]) -> Activations:
+        """What the base sees in a step's pictures, in the order of those from before training."""
+        return observe(model, as_pixels(pictures))
 
-    def find_copy(self, model: Model, pictures: Sequence[Image]) -> Copy | None:
+    def score(self, drawn: Activations, step: int, strength: float = 1.0) -> Score:
+        """The scores of a step's pictures."""
+        distance = style_distance(drawn.style, self.trained)
+        error = gain_error(self.before.style, drawn.style, self.trained)
+        return Score(step, distance, float(change(drawn, self.before).mean()), error, strength)
+
+    def find_copy(self, drawn: Activations) -> Copy | None:
         """The drawn picture that is most like a training picture, if two training pictures are never so alike."""
         if len(self._same_size) < 2:
             return None
         trained = Activations.cat([each for _, each in self._same_size])
         between = changes(trained, trained).fill_diagonal_(torch.inf).min()
-        near = changes(observe(model, as_pixels(pictures)), trained)
+        near = changes(drawn, trained)
         number, place = divmod(int(near.argmin()), near.shape[1])
         return Copy(number, self._same_size[place][0]) if near.min() < between else None
-
-    def start(self) -> Score:
-        """The scores of the pictures from before training."""
-        return self._score(self.before, 0, 1.0)
-
-    def _score(self, drawn: Activations, step: int, strength: float) -> Score:
-        distance = style_distance(drawn.style, self.trained)
-        error = gain_error(self.before.style, drawn.style, self.trained)
-        return Score(step, distance, float(change(drawn, self.before).mean()), error, strength)
 
 
 def gain_error(before: Tensor, after: Tensor, trained: Tensor) -> float:

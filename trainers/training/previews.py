@@ -185,9 +185,9 @@ class Previews:
             if len(before) < self.plan.count:
                 return
             self._scores = PictureScores(model, self._items, before)
-        score = self._scores.score(model, step, pictures) if step else self._scores.start()
-        self.session.record("score", pictures=len(pictures), **score.as_event())
-        if step and (copy := self._scores.find_copy(model, pictures)) is not None:
+        drawn = self._scores.observe(model, pictures) if step else self._scores.before
+        self.session.record("score", pictures=len(pictures), **self._scores.score(drawn, step).as_event())
+        if step and (copy := self._scores.find_copy(drawn)) is not None:
             prompt, _ = self.plan.params.pictures[copy.number]
             self.session.record("warning", step=step, message=COPIED.format(prompt, step, copy.name))
 

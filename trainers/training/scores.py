@@ -45,4 +45,7 @@ def score_run(run: Run) -> list[Score]:
         )
     scores = PictureScores(model, dataset.items, before)
     whole = {step: drawn for step, drawn in pictures.items() if len(drawn) == len(before)}
-    return [scores.start(), *(scores.score(model, step, drawn) for step, drawn in whole.items())]
+    return [
+        scores.score(scores.before, 0),
+        *(scores.score(scores.observe(model, each), step) for step, each in whole.items()),
+    ]

@@ -89,7 +89,8 @@ def test_a_rollback_removes_the_scores_of_later_steps() -> None:
     assert [(score.step, score.distance) for score in scores_of(events)] == [(0, 1.0), (10, 0.5)]
 
 
-def test_scoring_takes_at_most_a_tenth_of_the_work_of_a_run(quick, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("every", "steps"), [(2, 6), ("auto", 120)])
+def test_scoring_takes_at_most_a_tenth_of_the_work_of_a_run(every, steps, quick, tmp_path, monkeypatch):
     """Counted by what passes through the denoiser and the VAE, in pictures, with the denoising of a usual run."""
     work: Counter[str] = Counter()
     kind = ["run"]
@@ -112,5 +113,6 @@ def test_scoring_takes_at_most_a_tenth_of_the_work_of_a_run(quick, tmp_path, mon
     at_once = pictures.observe
     monkeypatch.setattr(pictures, "observe", observe)
     monkeypatch.setattr(Model, "predict", counted(Model.predict, len))
-    train(quick(LAYERS, {"sample": {"every": 2, "steps": 25, "size": 16, "guidance": 7.0}}), tmp_path)
+    sample = {"every": every, "steps": 25, "size": 16, "guidance": 7.0}
+    train(quick(LAYERS, {"train": {"steps": steps}, "save": {"every": 60}, "sample": sample}), tmp_path)
     assert work["score"] and work["score"] <= 0.1 * (work["run"] + work["score"])
