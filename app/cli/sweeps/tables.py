@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.cli.common.console import print_table, say
-from app.units import counted, readable_size, readable_time
+from app.units import counted, percent, readable_size, readable_time
 
 if TYPE_CHECKING:
     from app.studio.sweeps.plan import SweepPlan
@@ -39,46 +39,54 @@ def plan_facts(plan: SweepPlan) -> dict[str, Any]:
 
 
 def tell_results(sweep: Sweep, its_runs: Sequence[Member], results: Sequence[Result]) -> None:
-    """Print the results of a sweep, means over seeds, and descriptions of the columns."""
-    from app.studio.sweeps.results import MEANINGS, has_held_out
+    """Print the results of a sweep, means over seeds, descriptions of the columns and which run to keep."""
+    from app.studio.sweeps.results import MEANINGS, advice, order_of
     from app.studio.sweeps.sweeps import progress
 
     with_held_out = any(result.held_out == result.held_out for result in results)
+    scored = any(result.best is not None for result in results)
     # Names of runs include their values, and terminals may be 80 characters wide.
-    columns = ["run", "state", "loss", *(["held-out"] if with_held_out else []), "time", "file", "memory"]
+    columns = ["run", "state", *(["style", "step"] if scored else ["loss"]), *(["held-out"] if with_held_out else [])]
     rows = []
     for result in results:
+        first = [_share(result.style), str(result.best or "–")] if scored else [_loss(result.loss)]
         held_out = [_loss(result.held_out)] if with_held_out else []
         sizes = [readable_size(size) if size else "–" for size in (result.file, result.memory)]
-        rows.append(
-            [result.member.name, _state(result), _loss(result.loss), *held_out, _time(result.seconds or None), *sizes]
-        )
+        rows.append([result.member.name, _state(result), *first, *held_out, _time(result.seconds or None), *sizes])
+    columns += ["time", "file", "memory"]
     print_table(columns, rows)
-    _tell_means(sweep, results, with_held_out)
+    _tell_means(sweep, results, with_held_out, scored)
     for member in its_runs:
         if member.problem:
             say((member.problem, "yellow"))
-    order = "held-out loss" if has_held_out(results) else "loss"
-    say((sweep.name, "bold"), f": {progress(its_runs).line}; finished runs first, lowest {order} first")
+    say((sweep.name, "bold"), f": {progress(its_runs).line}. {order_of(results)}")
     for column in columns:
         if column in MEANINGS:
             say(f"  {column}: {MEANINGS[column]}")
+    if kept := advice(results):
+        say((str(kept), "bold green"))
 
 
-def _tell_means(sweep: Sweep, results: Sequence[Result], with_held_out: bool) -> None:
+def _tell_means(sweep: Sweep, results: Sequence[Result], with_held_out: bool, scored: bool) -> None:
     from app.studio.sweeps.axes import SEED
     from app.studio.sweeps.results import means_over_seeds
 
     means = means_over_seeds(sweep.axes, results)
     if not means:
         return
-    columns = [*(axis.short for axis in sweep.axes if SEED not in axis.keys), "seeds", "mean loss", "spread"]
-    rows = [
-        [*_texts(mean.values), f"{mean.finished} of {mean.of}", _number(mean.loss), _number(mean.spread)]
-        + ([_number(mean.held_out_loss)] if with_held_out else [])
-        for mean in means
-    ]
+    columns = [axis.short for axis in sweep.axes if SEED not in axis.keys]
+    columns += ["seeds", "mean style" if scored else "mean loss", "spread"]
+    rows = []
+    for mean in means:
+        style = [_share(each) for each in (mean.style, mean.style_spread)]
+        numbers = style if scored else [_number(mean.loss), _number(mean.spread)]
+        held_out = [_number(mean.held_out_loss)] if with_held_out else []
+        rows.append([*_texts(mean.values), f"{mean.finished} of {mean.of}", *numbers, *held_out])
     print_table([*columns, *(["mean held-out"] if with_held_out else [])], rows)
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None or value != value else str(percent(value))
 
 
 def _number(value: float | None) -> str:

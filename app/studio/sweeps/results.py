@@ -1,9 +1,8 @@
 """The results of a sweep: a row of comparable numbers for each run.
 
-The loss is the smoothed training loss of the last step. Runs with the same seed, batch size and images see the same
-noise at the same steps, so it compares methods and ranks; it does not compare seeds or learning targets. The held-out
-loss, of images that no step has seen (`data.held_out`), is better, but compares only within one seed, which chooses
-these images.
+Runs are ranked by the distance in style of their best step: the runs of a sweep have the same images and draw the same
+prompts and seeds. The losses rank nothing: the smoothed training loss compares runs of one seed and learning target,
+and the held-out loss (`data.held_out`), comparable within one seed, rises when pictures are memorised.
 """
 
 from __future__ import annotations
@@ -17,19 +16,30 @@ from statistics import fmean
 from typing import Any
 
 from app.jobs.events.losses import Losses
-from app.jobs.states import State
+from app.jobs.states import ENDED, State
 from app.studio.runs.chosen import choice_of, chosen_style
 from app.studio.sweeps.axes import SEED, Axis, text_of
 from app.studio.sweeps.sweeps import Member
+from app.units import percent, readable_size, readable_time
+from trainers.messages import Message
+from trainers.messages import Message as _
+from trainers.score.recorded import best_of
 
 MEANINGS = {
+    "style": "distance in style at the best step, as a share of the base's; lower is nearer to your images",
     "loss": "smoothed training loss at the last step; compare runs of the same seed",
-    "held-out": "loss on images left out of training (--set data.held_out=0.2); the better judge",
+    "held-out": "loss on images left out of training (--set data.held_out=0.2); rises when pictures are memorised",
     "time": "from the run's start to its end, previews included",
     "file": "the style file",
     "memory": "the most that the run has taken",
 }
 """Descriptions of the columns."""
+
+RANKED, UNRANKED = (
+    _("Nearest to your style first. Small differences may be chance, so look at the pictures, too."),
+    _("No run has a best step, so the runs are in the order of the sweep."),
+)
+KEEP = _("Keep {run}: {share} nearer to your style than the base, in {time} and {size}.")
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,10 @@ class Result:
     """Bytes."""
     memory: int = 0
     """Bytes."""
+    best: int | None = None
+    """The best step by the run's scores; None without one."""
+    style: float = math.nan
+    """Distance in style at the best step, as a share of the base's."""
 
     @property
     def state(self) -> str:
@@ -65,7 +79,9 @@ def read_result(member: Member, losses: Losses | None = None) -> Result:
         losses = Losses(view.job.folder)
         losses.read()
     smoothed, held_out = losses.curve().smoothed, losses.numbers().held_out
-    style = chosen_style(view.job.folder, choice_of(view))
+    style, scores = chosen_style(view.job.folder, choice_of(view)), view.summary.scores
+    best = best_of(scores)
+    score = best.score if best is not None else None
     return Result(
         member,
         smoothed[-1] if smoothed else math.nan,
@@ -73,29 +89,34 @@ def read_result(member: Member, losses: Losses | None = None) -> Result:
         view.summary.seconds,
         style.stat().st_size if style is not None else 0,
         view.summary.memory,
+        score.step if score is not None else None,
+        score.distance / scores[0].distance if score is not None else math.nan,
     )
 
 
 def ranked(results: Sequence[Result]) -> list[Result]:
-    """The results, finished runs first, by held-out loss if all of these have one, or else by loss."""
-    by_held_out = has_held_out(results)
-
-    def turn(result: Result) -> tuple[bool, float]:
-        loss = result.held_out if by_held_out else result.loss
-        return not result.is_finished, math.inf if math.isnan(loss) else loss
-
-    return sorted(results, key=turn)
+    """The results, nearest in style first; those without a best step are last, in their order."""
+    return sorted(results, key=lambda result: math.inf if math.isnan(result.style) else result.style)
 
 
-def has_held_out(results: Sequence[Result]) -> bool:
-    """Whether all finished runs have a held-out loss."""
-    finished = [result for result in results if result.is_finished]
-    return bool(finished) and not any(math.isnan(result.held_out) for result in finished)
+def order_of(results: Sequence[Result]) -> Message:
+    """What `ranked` results are sorted by, as a sentence."""
+    return RANKED if any(result.best is not None for result in results) else UNRANKED
+
+
+def advice(results: Sequence[Result]) -> Message | None:
+    """Which run to keep, as a sentence; None unless all have ended and one has a best step and a style."""
+    views = [result.member.view for result in results]
+    best = ranked(results)[0] if results else None
+    if best is None or best.best is None or not best.file or any(v is not None and v.state not in ENDED for v in views):
+        return None
+    name, time, size = best.member.name, readable_time(best.seconds), readable_size(best.file)
+    return KEEP.format(run=name, share=percent(1 - best.style), time=time, size=size)
 
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean losses of runs that differ only in their seed."""
+    """The mean numbers of runs that differ only in their seed."""
 
     values: tuple[Any, ...]
     """One value of each axis except the seed."""
@@ -107,10 +128,13 @@ class Mean:
     """The largest of these losses minus the smallest; smaller differences of means may be chance."""
     held_out_loss: float | None
     """None unless all finished runs have one."""
+    style: float | None
+    """Mean distance in style at the best step; None unless all finished runs have one."""
+    style_spread: float | None
 
 
 def means_over_seeds(axes: Sequence[Axis], results: Sequence[Result]) -> list[Mean]:
-    """Means of runs that differ only in their seed, lowest first; empty without another axis."""
+    """Means of runs that differ only in their seed, nearest in style first; empty without another axis."""
     place = next((place for place, axis in enumerate(axes) if SEED in axis.keys), None)
     if place is None or len(axes) < 2 or len(axes[place].values) < 2:
         return []
@@ -119,12 +143,7 @@ def means_over_seeds(axes: Sequence[Axis], results: Sequence[Result]) -> list[Me
         values = result.member.values
         groups.setdefault(repr(values[:place] + values[place + 1 :]), []).append(result)
     means = [_mean(group, place) for group in groups.values()]
-
-    def turn(mean: Mean) -> tuple[bool, float]:
-        loss = mean.held_out_loss if mean.held_out_loss is not None else mean.loss
-        return mean.finished < mean.of, math.inf if loss is None else loss
-
-    return sorted(means, key=turn)
+    return sorted(means, key=lambda mean: math.inf if mean.style is None else mean.style)
 
 
 def as_record(axes: Sequence[Axis], result: Result) -> dict[str, Any]:
@@ -136,6 +155,8 @@ def as_record(axes: Sequence[Axis], result: Result) -> dict[str, Any]:
         "state": result.state,
         "step": view.summary.step if view is not None else None,
         "steps": view.summary.steps if view is not None else None,
+        "best_step": result.best,
+        "style": _known(result.style),
         "loss": _known(result.loss),
         "held_out_loss": _known(result.held_out),
         "seconds": round(result.seconds, 1) if result.seconds else None,
@@ -158,6 +179,8 @@ def as_csv(axes: Sequence[Axis], results: Sequence[Result]) -> str:
 def _mean(group: Sequence[Result], place: int) -> Mean:
     finished = [result for result in group if result.is_finished and not math.isnan(result.loss)]
     losses, held_out = [result.loss for result in finished], [result.held_out for result in finished]
+    styles = [result.style for result in finished if result.best is not None]
+    styles = styles if len(styles) == len(finished) else []
     values = group[0].member.values
     return Mean(
         values[:place] + values[place + 1 :],
@@ -166,6 +189,8 @@ def _mean(group: Sequence[Result], place: int) -> Mean:
         _known(fmean(losses)) if losses else None,
         _known(max(losses) - min(losses)) if losses else None,
         _known(fmean(held_out)) if held_out else None,
+        _known(fmean(styles)) if styles else None,
+        _known(max(styles) - min(styles)) if styles else None,
     )
 
 

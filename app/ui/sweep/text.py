@@ -20,16 +20,20 @@ SHEET = _("Download as one picture")
 RESULTS = _("Results")
 RUN, STATE, LOSS, HELD_OUT = _("Run"), _("State"), _("Loss"), _("Held-out loss")
 TIME, FILE, MEMORY = _("Time"), _("File"), _("Memory")
+STYLE, BEST = _("Distance in style"), _("Best step")
+MEANING_STYLE = _(
+    "Distance in style is that of the best step, as a share of the base's: lower is nearer to your style."
+)
 MEANING = _(
-    "Loss is the smoothed training loss at the last step. It compares runs with the same seed; a lower one is not "
-    "always a better style, so judge by the pictures."
+    "Loss is the smoothed training loss at the last step. It compares runs with the same seed, and ranks nothing."
 )
 MEANING_HELD_OUT = _(
-    "Held-out loss is that of images left out of training, and the better judge. It compares runs with the same seed, "
-    "which chooses these images."
+    "Held-out loss is that of images left out of training. It rises when pictures are memorised, and ranks nothing."
 )
 MEANS, SEEDS, SPREAD, OF_SEEDS = _("Mean over seeds"), _("Seeds"), _("Spread"), _("{count} of {total}")
-MEANING_SPREAD = _("Spread is the largest loss less the smallest. A smaller difference between means may be chance.")
+MEANING_SPREAD = _(
+    "Spread is the largest number of these runs less the smallest. A smaller difference between means may be chance."
+)
 KEEP, KEPT, UNKEEP = _("Keep this one"), _("Your choice"), _("Undo")
 KEEP_NAME, UNKEEP_NAME = _("Keep this one: {name}"), _("Undo the choice of {name}")
 CSV = _("Table as CSV")

@@ -12,7 +12,7 @@ from app.jobs.states import State
 from app.studio.studio_queue import StudioQueue, share
 from app.studio.sweeps.axes import METHOD, SEED, Axis, text_of
 from app.studio.sweeps.pictures import make_grid, prompts
-from app.studio.sweeps.results import Mean, Result, has_held_out, means_over_seeds, ranked, read_result
+from app.studio.sweeps.results import Mean, Result, advice, means_over_seeds, order_of, ranked, read_result
 from app.studio.sweeps.sweep_file import Sweep
 from app.studio.sweeps.sweeps import Member, progress
 from app.ui.components.controls import Button, Control
@@ -20,7 +20,7 @@ from app.ui.components.runs import text as run_words
 from app.ui.components.runs.curve import Together, draw_together
 from app.ui.components.runs.samples import SampleButton, read_sample
 from app.ui.sweep import text as words
-from app.units import number, readable_size, readable_time
+from app.units import number, percent, readable_size, readable_time
 from trainers.messages import Message, joined
 
 MOST_LINES = 8
@@ -67,7 +67,7 @@ class ResultRow:
     values: tuple[str, ...]
     state: State | None
     """None if the run was deleted."""
-    numbers: tuple[str, ...]
+    numbers: tuple[str | Message, ...]
     is_kept: bool
     keep: Button | None
 
@@ -78,7 +78,7 @@ class MeanRow:
 
     values: tuple[str, ...]
     finished: Message
-    numbers: tuple[str, ...]
+    numbers: tuple[str | Message, ...]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,12 @@ class Results:
     means: tuple[MeanRow, ...] = ()
     """Means of runs that differ only in their seed."""
     mean_axes: tuple[str, ...] = ()
+    scored: bool = False
+    """Whether a run has a best step."""
+    order: Message | None = None
+    """What the rows are sorted by."""
+    advice: Message | None = None
+    """Which run to keep."""
 
 
 def read_head(sweep: Sweep, members: Sequence[Member], actor: Actor) -> Head:
@@ -141,13 +147,13 @@ def read_pictures(queue: StudioQueue, sweep: Sweep, members: Sequence[Member]) -
 
 
 def read_results(queue: StudioQueue, sweep: Sweep, members: Sequence[Member], actor: Actor) -> Results:
-    """Results of the runs, best first."""
+    """Results of the runs, nearest in style first."""
     results = ranked([read_result(run, queue.losses(run.view.job.folder) if run.view else None) for run in members])
     with_held_out = any(result.held_out == result.held_out for result in results)
-    held_out = (words.HELD_OUT,) if with_held_out else ()
+    scored = any(result.best is not None for result in results)
+    style, held_out = (words.STYLE, words.BEST) if scored else (), (words.HELD_OUT,) if with_held_out else ()
     drawn = [result for result in results if result.member.view is not None and result.loss == result.loss]
-    if has_held_out(results):  # the figure shows the training loss
-        drawn.sort(key=lambda result: result.loss)
+    drawn.sort(key=lambda result: result.loss)
     curves = [
         (result.member.name, queue.losses(result.member.view.job.folder).curve())
         for result in drawn[:MOST_LINES]
@@ -156,13 +162,16 @@ def read_results(queue: StudioQueue, sweep: Sweep, members: Sequence[Member], ac
     may = actor.may_change(sweep.owner)
     return Results(
         tuple(map(run_words.axis_title, sweep.axes)),
-        (words.LOSS, *held_out, words.TIME, words.FILE, words.MEMORY),
-        tuple(_result(sweep, result, with_held_out, may) for result in results),
+        (*style, words.TIME, words.FILE, words.MEMORY, words.LOSS, *held_out),
+        tuple(_result(sweep, result, with_held_out, scored, may) for result in results),
         with_held_out,
         draw_together(curves),
         len(drawn) > MOST_LINES,
-        tuple(_mean(sweep, mean, with_held_out) for mean in means_over_seeds(sweep.axes, results)),
+        tuple(_mean(sweep, mean, with_held_out, scored) for mean in means_over_seeds(sweep.axes, results)),
         tuple(run_words.axis_title(axis) for axis in sweep.axes if SEED not in axis.keys),
+        scored,
+        order_of(results),
+        advice(results),
     )
 
 
@@ -179,11 +188,12 @@ def _controls(members: Sequence[Member]) -> tuple[Control, ...]:
     return tuple(controls)
 
 
-def _result(sweep: Sweep, result: Result, with_held_out: bool, may: bool) -> ResultRow:
+def _result(sweep: Sweep, result: Result, with_held_out: bool, scored: bool, may: bool) -> ResultRow:
     member = result.member
+    style = [_percent(result.style), str(result.best or words.UNKNOWN)] if scored else []
     held_out = [_loss(result.held_out)] if with_held_out else []
     sizes = [readable_size(size) if size else words.UNKNOWN for size in (result.file, result.memory)]
-    time: Any = readable_time(result.seconds) if result.seconds else words.UNKNOWN
+    time = readable_time(result.seconds) if result.seconds else words.UNKNOWN
     is_kept = sweep.kept == member.name
     keep = None
     if may and member.view is not None:
@@ -195,19 +205,20 @@ def _result(sweep: Sweep, result: Result, with_held_out: bool, may: bool) -> Res
         member.name,
         tuple(_text(axis, value) for axis, value in zip(sweep.axes, member.values, strict=True)),
         member.view.state if member.view is not None else None,
-        (_loss(result.loss), *held_out, time, *sizes),
+        (*style, time, *sizes, _loss(result.loss), *held_out),
         is_kept,
         keep,
     )
 
 
-def _mean(sweep: Sweep, mean: Mean, with_held_out: bool) -> MeanRow:
+def _mean(sweep: Sweep, mean: Mean, with_held_out: bool, scored: bool) -> MeanRow:
     others = [axis for axis in sweep.axes if SEED not in axis.keys]
-    numbers = [mean.loss, mean.spread, *([mean.held_out_loss] if with_held_out else [])]
+    compared = [_percent(mean.style), _percent(mean.style_spread)] if scored else [_loss(mean.loss), _loss(mean.spread)]
+    held_out = [_loss(mean.held_out_loss)] if with_held_out else []
     return MeanRow(
         tuple(_text(axis, value) for axis, value in zip(others, mean.values, strict=True)),
         words.OF_SEEDS.format(count=mean.finished, total=mean.of),
-        tuple(words.UNKNOWN if loss is None else _loss(loss) for loss in numbers),
+        (*compared, *held_out),
     )
 
 
@@ -223,5 +234,9 @@ def _label(axis: Axis, value: Any) -> str:
     )
 
 
-def _loss(value: float) -> str:
-    return number(f"{value:.4f}") if value == value else words.UNKNOWN
+def _loss(value: float | None) -> str:
+    return words.UNKNOWN if value is None or value != value else number(f"{value:.4f}")
+
+
+def _percent(value: float | None) -> str | Message:
+    return words.UNKNOWN if value is None or value != value else percent(value)

@@ -66,11 +66,11 @@ def write_snapshot(run: Path, step: int) -> Path:
     return Run(run).snapshot(step)
 
 
-def write_scores(run: Path, best: int, steps: Sequence[int]) -> None:
+def write_scores(run: Path, best: int, steps: Sequence[int], nearest: float = 6.0) -> None:
     """Scores of the base and of steps, of which `best` is the best: as near as the later ones, with less change."""
     record = Recorder(run)
     for step in (0, *steps):
-        distance = 10.0 if not step else 6.0 if step >= best else 9.9
+        distance = 10.0 if not step else nearest if step >= best else 9.9
         record("score", step=step, distance=distance, change=step / 100, error=0.1, pictures=4)
 
 

@@ -6,7 +6,6 @@ from app.jobs.views import Watcher
 from app.studio.sweeps.axes import Axis
 from app.studio.sweeps.pictures import draw_sheet, make_grid, prompts
 from app.studio.sweeps.plot import HEIGHT, WIDTH, draw_plot
-from app.studio.sweeps.results import means_over_seeds, ranked, read_result
 from app.studio.sweeps.sweeps import members
 from tests.app.studio.sweeps.made import write_ended_sweep
 from tests.app.ui.ended_runs import PROMPTS
@@ -39,30 +38,8 @@ def test_several_axes_have_the_last_over_the_columns_and_one_prompt(store) -> No
     assert draw_plot(there, "dusk").size == (WIDTH, HEIGHT + 64 + 26 * 5)
 
 
-def test_the_lowest_loss_comes_first_and_what_has_not_finished_last(store) -> None:
-    sweep = write_ended_sweep(store.runs, "dusk", RANKS)
-    with (store.runs / "dusk-r8" / "events.jsonl").open("a", encoding="utf-8") as events:
-        events.write('{"type": "error", "time": 1, "message": "no"}\n')
-    results = ranked([read_result(member) for member in members(sweep, Watcher(store).history())])
-    assert results[-1].member.name == "dusk-r8" and results[0].loss <= results[1].loss
-    assert all(result.file > 0 for result in results)
-
-
 def test_nothing_drawn_is_said(store) -> None:
     sweep = write_ended_sweep(store.runs, "dusk", RANKS, prompts=())
     there = members(sweep, Watcher(store).history())
     with pytest.raises(VelaturaError, match="no run of this sweep has drawn a picture yet"):
         draw_sheet(make_grid(sweep.axes, there))
-
-
-def test_means_over_seeds_say_how_far_their_runs_differ(store) -> None:
-    sweep = write_ended_sweep(store.runs, "dusk", RANKS, Axis(("seed",), (0, 1)))
-    results = ranked([read_result(member) for member in members(sweep, Watcher(store).history())])
-    means = means_over_seeds(sweep.axes, results)
-    assert sorted(mean.values for mean in means) == [(4,), (8,), (16,)] and {mean.finished for mean in means} == {2}
-    losses = [result.loss for result in results if result.member.values[0] == 4]
-    four = next(mean for mean in means if mean.values == (4,))
-    assert four.loss == pytest.approx(sum(losses) / 2, abs=1e-6)
-    assert four.spread == pytest.approx(max(losses) - min(losses), abs=1e-6) and four.held_out_loss is None
-    assert [mean.loss for mean in means] == sorted(mean.loss for mean in means)
-    assert means_over_seeds(sweep.axes[:1], results) == []

@@ -16,7 +16,7 @@ from app.ui.runs.list import listing
 from app.ui.sweep.events import SweepAction, SweepFileWanted
 from app.ui.sweep.page import SweepPage
 from tests.app.studio.sweeps.made import write_ended_sweep
-from tests.app.ui.ended_runs import PROMPTS, write_run
+from tests.app.ui.ended_runs import PROMPTS, write_run, write_scores
 
 METHODS, RANKS = Axis(("method.name",), ("lora", "loha")), Axis(("method.rank",), (4, 8))
 REQUEST = SimpleNamespace(username="", cookies={}, session_hash="a page")
@@ -44,8 +44,19 @@ def test_pictures_results_and_losses_are_shown(queue, page) -> None:
     table = rows(results)
     assert table[0][:4] == ["Run", "Method", "Rank", "State"] and len(table) == 5
     assert sorted(row[0] for row in table[1:]) == ["dusk-loha-r4", "dusk-loha-r8", "dusk-lora-r4", "dusk-lora-r8"]
-    assert [row[4] for row in table[1:]] == sorted(row[4] for row in table[1:]) and "polyline" in results
+    assert table[0][4:8] == ["Time", "File", "Memory", "Loss"] and "No run has a best step" in results
+    assert "polyline" in results
     assert list(page.refresh("dusk", shown[page.live.seen], REQUEST)) == [page.live.refresher.part]
+
+
+def test_the_run_nearest_to_the_style_is_first_with_a_sentence_to_keep_it(queue, page) -> None:
+    write_ended_sweep(queue.store.runs, "dusk", RANKS)
+    write_scores(queue.store.runs / "dusk-r8", 10, (10, 20), nearest=6.9)
+    results = str(page.refresh("dusk", "", REQUEST)[page.results])
+    table = rows(results)
+    assert table[0][3:5] == ["Distance in style", "Best step"]
+    assert [(row[0], *row[3:5]) for row in table[1:]] == [("dusk-r8", "69%", "10"), ("dusk-r4", "–", "–")]
+    assert "Keep dusk-r8: 31% nearer to your style" in results and "Nearest to your style first." in results
 
 
 def test_one_run_is_kept_and_its_mark_is_undone(queue, page) -> None:
