@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainers.adapters.methods.lora import LoRA
+from trainers.config.sections import SCORED
 from trainers.messages import Message as _
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def _check_idle(config: Config) -> None:
         "loss.min_snr_gamma": (config.loss.weighting not in ("auto", "min-snr"), "loss.weighting = min-snr"),
         "train.d_coef": (config.train.optimizer != "prodigy", "train.optimizer = prodigy"),
         "train.cycles": (config.train.schedule != "cosine", 'train.schedule = "cosine"'),
+        "train.early_stop": (not _is_scored(config), _("sample.score, sample.every and four prompts or more")),
         "loss.huber_delta": (config.loss.kind != "huber", 'loss.kind = "huber"'),
         "data.keep_tags": (not config.data.shuffle_tags, "data.shuffle_tags = true"),
         "sample.negative": (config.sample.guidance == 1, _("sample.guidance above 1")),
@@ -55,6 +57,12 @@ def _check_idle(config: Config) -> None:
             raise ValueError(
                 _("{key} = {value!r:.120} has no effect without {needed}", key=key, value=value, needed=needed)
             )
+
+
+def _is_scored(config: Config) -> bool:
+    """Whether the samples during training are scored; without prompts, four are drawn per seed."""
+    sample = config.sample
+    return sample.score and sample.every != 0 and (len(sample.prompts) or SCORED) * len(sample.seeds) >= SCORED
 
 
 def _check_ranks(config: Config) -> None:

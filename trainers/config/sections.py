@@ -13,6 +13,8 @@ from trainers.messages import Message as _
 from trainers.section import Section, Shown
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+SCORED = 4
+"""Pictures of a step that its scores need at least: the style of fewer cannot be told from the noise of seeds."""
 SAMPLED = 6
 """Samples of a run with `sample.every = "auto"`, including the last step."""
 AutoOrWhole = Literal["auto"] | int
@@ -270,6 +272,10 @@ class Train(Section):
     """Devices that train the run together, such as graphics cards; each computes its share of every batch."""
     ema: Annotated[float, Shown(title="EMA")] = Field(0.0, ge=0, lt=1)
     """Decay of the exponential moving average that is exported instead of the last step; 0 = off."""
+    early_stop: Annotated[
+        Literal["off", "advise", "act"], Shown(title="Early stopping", words="early stop overfitting patience")
+    ] = "off"
+    """When two further samples are farther from your style than the nearest: `advise` says so, `act` ends the run."""
     tracker: Annotated[Literal["none", "tensorboard", "wandb"], Shown(group="memory", words="log_with logging")] = (
         "none"
     )

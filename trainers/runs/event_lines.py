@@ -84,6 +84,7 @@ def _fields(check: Callable[[Any], bool], names: str) -> dict[str, Callable[[Any
 _TYPES: Mapping[str, Callable[[Any], bool]] = {
     **_fields(_count, "step steps picture pictures number images count skipped done of memory free file bytes"),
     **_fields(_count, "parameters threads devices devices_before measured saved job snapshots text_encoders"),
+    **_fields(_count, "nearest further"),
     **_fields(_amount, "speed seconds seconds_a_step seconds_a_picture kept share"),
     **_fields(_amount, "distance change error"),
     **_fields(_real, "lr"),
@@ -108,6 +109,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "denoising": ("done", "of"),
     "held_out": ("step", "loss"),
     "score": ("step", "distance", "change", "error"),
+    "early_stop": ("step", "nearest", "further"),
     "phase": ("phase",),
     "expected": ("seconds",),
     "attempt": ("number",),

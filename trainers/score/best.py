@@ -22,6 +22,11 @@ NOISE = 1.0
 """Standard errors of a gain below which it may be due to the seeds."""
 
 BEST = _("Step {step}: most of the style is there, and the pictures still resemble what the base draws.")
+FURTHER = 2
+"""Samples in succession that must be farther from the style than the nearest one before a run can end."""
+
+ADVICE = _("Step {step} is still the nearest to your style after {count} further samples: you can stop here.")
+ENDS_EARLY = _("Step {step} was still the nearest to your style after {count} further samples, so the run ends early.")
 NONE = _("No step came nearer to your style than the base.")
 
 
@@ -42,3 +47,19 @@ def find_best(base: Score, scores: Sequence[Score], share: float = SHARE, noise:
     most = [score for score in scores if gains[score] >= share * gains[nearest]]
     best = min(most, key=lambda score: score.change)
     return Best(best, BEST.format(step=best.step))
+
+
+def stops_at(base: Score, scores: Sequence[Score]) -> tuple[int, int] | None:
+    """The step nearest in style and the number of later scores, if training on no longer helps; None otherwise.
+
+    The best gain must lie beyond the noise of seeds, and each of the last `FURTHER` scores must be farther than the
+    nearest one by more than its standard error.
+    """
+    if not scores or find_best(base, scores).score is None:
+        return None
+    nearest = min(scores, key=lambda score: score.distance)
+    further = [score for score in scores if score.step > nearest.step]
+    latest = further[-FURTHER:]
+    if len(latest) < FURTHER or any(score.distance - nearest.distance <= NOISE * score.error for score in latest):
+        return None
+    return nearest.step, len(further)

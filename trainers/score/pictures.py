@@ -21,8 +21,6 @@ from trainers.score.score import Score
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FEWEST = 4
-"""Pictures of a step below which its style cannot be told from the noise of seeds."""
 MOST_TRAINED = 24
 """Training pictures that are looked at, evenly chosen."""
 

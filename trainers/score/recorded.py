@@ -36,6 +36,19 @@ def recorded_scores(run: Path) -> Scores:
     return scores_of(latest_events(run))
 
 
+def told_early(events: Iterable[Event]) -> tuple[bool, bool]:
+    """Whether a run has recorded that it no longer comes nearer to the style, and has been stopped since."""
+    told = ended = False
+    for event in events:
+        if event["type"] == "early_stop":
+            told = True
+        elif event["type"] == "rollback":
+            told = False
+        elif event["type"] == "stopped":
+            ended = told
+    return told, ended
+
+
 def best_of(scores: Sequence[Score]) -> Best | None:
     """The best of scores that begin with the base's; None without others."""
     return find_best(scores[0], scores[1:]) if len(scores) > 1 and not scores[0].step else None

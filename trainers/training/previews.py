@@ -15,7 +15,7 @@ import torch
 from trainers.atomic_files import link_or_copy, whole_file
 from trainers.composition.apply import apply_styles
 from trainers.config.config import Config
-from trainers.config.sections import Base
+from trainers.config.sections import SCORED, Base
 from trainers.data.dataset import Dataset, Item
 from trainers.data.decode import UnreadableError, flatten, open_image
 from trainers.data.subjects import suggest_prompts
@@ -27,6 +27,7 @@ from trainers.models.model import Model
 from trainers.models.storage.packed import whole_bytes
 from trainers.planning.forecast import Forecast
 from trainers.process.signals import asking_to_stop
+from trainers.runs.events import latest_events
 from trainers.sampling.grid import make_grid
 from trainers.sampling.plan import SHARE, fewer_pictures
 from trainers.sampling.sample import (
@@ -38,7 +39,9 @@ from trainers.sampling.sample import (
     largest_difference,
     mean_difference,
 )
-from trainers.score.pictures import FEWEST, PictureScores
+from trainers.score.best import ADVICE, ENDS_EARLY, stops_at
+from trainers.score.pictures import PictureScores
+from trainers.score.recorded import scores_of, told_early
 from trainers.training.session import Session
 
 if TYPE_CHECKING:
@@ -124,7 +127,7 @@ class Previews:
     ) -> None:
         self.session, self.forecast, self.plan = session, forecast, forecast.plan
         self._write_snapshot, self._held_out_loss = write_snapshot, held_out_loss
-        self._items = items if session.config.sample.score and self.plan.count >= FEWEST else ()
+        self._items = items if session.config.sample.score and self.plan.count >= SCORED else ()
         self._scores: PictureScores | None = None
         self._skipped = False
         self._number = self.plan.count
@@ -138,10 +141,12 @@ class Previews:
                 self.session.begin("before")
                 self.measure(step)
                 self._score_all(self._sample(self.plan.params, step), step)
-            elif self.plan.is_sampled(step) and step not in self.session.run.list_snapshots():
-                self.session.begin("previews")
-                with self.session.as_exported():
-                    self._sample_and_keep(step)
+            elif self.plan.is_sampled(step):
+                if step not in self.session.run.list_snapshots():
+                    self.session.begin("previews")
+                    with self.session.as_exported():
+                        self._sample_and_keep(step)
+                self._stop_early(step)
 
     def draw_before_again(self) -> None:
         """Draw the pictures from before training again, after the base has changed."""
@@ -190,6 +195,26 @@ class Previews:
         if step and (copy := self._scores.find_copy(drawn)) is not None:
             prompt, _ = self.plan.params.pictures[copy.number]
             self.session.record("warning", step=step, message=COPIED.format(prompt, step, copy.name))
+
+    def _stop_early(self, step: int) -> None:
+        """Say once, or end the run, if it no longer comes nearer to the style (`train.early_stop`).
+
+        A run that was killed while it ended so ends again; one that has ended and is continued trains on.
+        """
+        session, mode = self.session, self.session.config.train.early_stop
+        if mode == "off":
+            return
+        events = latest_events(session.run.folder)
+        scores = [score for score in scores_of(events) if score.step <= step]
+        stops = stops_at(scores[0], scores[1:]) if scores else None
+        told, ended = told_early(events)
+        if stops is None or ended:
+            return
+        if not told:
+            message = (ADVICE if mode == "advise" else ENDS_EARLY).format(step=stops[0], count=stops[1])
+            session.record("early_stop", step=step, nearest=stops[0], further=stops[1], message=message)
+        if mode == "act":
+            session.ask_to_stop("request")
 
     def _note_plan(self) -> None:
         params = self.plan.params

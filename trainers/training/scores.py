@@ -7,11 +7,12 @@ import re
 import torch
 
 from trainers.config.presets import STARTER
+from trainers.config.sections import SCORED
 from trainers.device import choose_device, choose_format
 from trainers.errors import VelaturaError
 from trainers.models.load import load_model
 from trainers.runs.run import Run
-from trainers.score.pictures import FEWEST, PictureScores
+from trainers.score.pictures import PictureScores
 from trainers.score.score import Score
 from trainers.training.opening import open_images
 from trainers.training.previews import read_pictures
@@ -35,13 +36,13 @@ def score_run(run: Run) -> list[Score]:
     folders = {int(match[1]): path for path in run.samples.iterdir() if (match := _FOLDER.fullmatch(path.name))}
     pictures = {step: read_pictures(folders[step], plan.params) for step in sorted(folders)}
     before = pictures.pop(0, [])
-    if len(before) < FEWEST:
+    if len(before) < SCORED:
         raise VelaturaError(
             "{folder} has {count} pictures from before training, and scores need at least {fewest}: give it more "
             "prompts or seeds, with sample.prompts or sample.seeds",
             folder=run.folder,
             count=len(before),
-            fewest=FEWEST,
+            fewest=SCORED,
         )
     scores = PictureScores(model, dataset.items, before)
     whole = {step: drawn for step, drawn in pictures.items() if len(drawn) == len(before)}

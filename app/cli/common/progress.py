@@ -86,6 +86,7 @@ class TrainingView:
     def _show_warning(self, event: Event) -> None:
         self._say((str(event["message"]), "yellow"))
 
+    _show_early_stop = _show_note
     _show_damaged = _show_rollback = _show_warning
 
     def _show_drawing(self, event: Event) -> None:

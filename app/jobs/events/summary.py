@@ -80,6 +80,8 @@ class Summary:
     """Duration of the whole run in seconds, as measured before it was queued; None if unknown."""
     attempt: int = 0
     """Number of the attempt, from 1; 0 without a queue or for older versions."""
+    early_stop: tuple[int, int] = (0, 0)
+    """The step that stayed the nearest to the style, and the number of samples after it; 0 while it may come nearer."""
     scores: Scores = ()
     """The scores of its steps, the base's first; empty without any."""
 
@@ -231,12 +233,16 @@ def _damaged(summary: Summary, event: Event) -> Summary:
 
 def _rollback(summary: Summary, event: Event) -> Summary:
     saved = event["saved"]
-    scores = followed(summary.scores, event)
-    return replace(summary, step=saved, saved=saved, left=None, rollback=(event["step"], saved), scores=scores)
+    back = replace(summary, scores=followed(summary.scores, event), early_stop=(0, 0))
+    return replace(back, step=saved, saved=saved, left=None, rollback=(event["step"], saved))
 
 
 def _score(summary: Summary, event: Event) -> Summary:
     return replace(summary, scores=followed(summary.scores, event))
+
+
+def _early_stop(summary: Summary, event: Event) -> Summary:
+    return replace(summary, early_stop=(event["nearest"], event["further"]))
 
 
 def _saving(summary: Summary, event: Event) -> Summary:
@@ -273,6 +279,7 @@ _CHANGES = {
     "denoising": _denoising,
     "sample": _back_to_work,
     "score": _score,
+    "early_stop": _early_stop,
     "checkpoint": _checkpoint,
     "damaged": _damaged,
     "rollback": _rollback,

@@ -22,6 +22,7 @@ from app.ui.runs.actions import RESTARTS, make_control
 from app.units import percent, readable_time
 from trainers.errors import REFUSED
 from trainers.messages import Message, joined
+from trainers.score.best import ADVICE, ENDS_EARLY
 
 PROBLEMS = (State.FAILED, State.INTERRUPTED, State.HANGING)
 MENU = (
@@ -182,7 +183,16 @@ def _line(view: View, wait: float | None) -> str:
     line = run_words.line(view, wait)
     if view.state == State.PREPARING and line == view.summary.message:
         return words.PREPARING_IN.get(view.summary.phase, line)
-    return view.trouble if view.state in TOLD_BY_FACTS else line
+    return joined(" ", (view.trouble, _early_stop(view))) if view.state in TOLD_BY_FACTS else line
+
+
+def _early_stop(view: View) -> str:
+    """That a run no longer comes nearer to the style."""
+    (nearest, further), state = view.summary.early_stop, view.state
+    if not nearest or state not in (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPED):
+        return ""
+    template = ENDS_EARLY if state == State.STOPPED or view.summary.phase in ("export", "after") else ADVICE
+    return template.format(step=nearest, count=further)
 
 
 def _doing(view: View) -> tuple[str, float | None]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from trainers.score.best import BEST, NONE, find_best
+import pytest
+
+from trainers.score.best import BEST, NONE, find_best, stops_at
 from trainers.score.score import Score
 
 BASE = Score(0, 10.0, 0.0, 0.0)
@@ -34,3 +36,22 @@ def test_a_gain_within_the_noise_of_seeds_chooses_nothing() -> None:
 
 def test_steps_farther_than_the_base_choose_nothing() -> None:
     assert find_best(BASE, [score(10, 12.0, 0.2, 0.0)]).score is None
+
+
+@pytest.mark.parametrize(
+    ("distances", "expected"),
+    [
+        ([4.0, 5.0, 5.0], (10, 2)),
+        ([9.0, 4.0, 5.0, 4.5, 4.2], (20, 3)),
+        ([4.0, 5.0], None),  # one further sample
+        ([4.0, 5.0, 4.1], None),  # the last one is as near, within its error
+        ([4.0, 4.05, 5.0, 5.0], (10, 3)),
+        ([4.0, 5.0, 3.0], None),  # it still comes nearer
+        ([9.95, 11.0, 11.0], None),  # the best gain is within the noise
+        ([11.0, 12.0, 13.0], None),  # no gain at all
+        ([], None),
+    ],
+)
+def test_a_run_can_end_once_two_samples_in_succession_are_farther(distances, expected) -> None:
+    scores = [score(10 * number, distance, 0.3) for number, distance in enumerate(distances, 1)]
+    assert stops_at(BASE, scores) == expected

@@ -9,19 +9,22 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainers.tiny_runs import equal, events_of, state_of, style_tensors
+from tests.trainers.tiny_runs import equal, events_of, state_of, stopping_at, style_tensors
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
 from trainers.models.model import Model
 from trainers.runs.events import Event
 from trainers.runs.run import Run
 from trainers.score import pictures
+from trainers.score.best import ADVICE
 from trainers.score.recorded import recorded_scores, scores_of
 from trainers.training.scores import score_run
 from trainers.training.train import resume, train
 
 PROMPTS = ["a fox", "an owl", "a ship", "a pear"]
 LAYERS = {"train": {"steps": 6}, "save": {"every": 2}, "sample": {"every": "auto", "prompts": PROMPTS, "size": 32}}
+TOO_HOT = {"train": {"learning_rate": 0.3}, "sample": {"every": 1}}
+"""Its first step comes nearer to the style, and all others leave it."""
 THIRDS = [0, 2, 4, 6]
 
 
@@ -78,6 +81,41 @@ def test_a_killed_run_records_the_scores_of_an_uncut_one(kind, scored, quick, tm
     resume(run)
     cut, uncut = ({s.step: s for s in recorded_scores(each.folder)} for each in (run, scored))
     assert cut == uncut
+
+
+def early_stops(run: Run) -> list[tuple[int, int, int]]:
+    return [(event["step"], event["nearest"], event["further"]) for event in events_of(run, "early_stop")]
+
+
+def test_a_run_is_told_once_that_it_no_longer_comes_nearer(quick, tmp_path):
+    run = Run(train(quick(LAYERS, TOO_HOT, {"train": {"early_stop": "advise"}}), tmp_path).run)
+    assert early_stops(run) == [(3, 1, 2)] and events_of(run, "done")[0]["step"] == 6
+    told = "Step 1 is still the nearest to your style after 2 further samples: you can stop here."
+    assert (run.folder / "log.txt").read_text("utf-8").count(told) == 1
+    assert told == str(ADVICE.format(step=1, count=2))
+
+
+def test_early_stopping_ends_a_run_as_stopping_by_hand_does(quick, tmp_path):
+    early, by_hand = quick(LAYERS, TOO_HOT, {"train": {"early_stop": "act"}}), Run(tmp_path / "by hand" / "dusk")
+    ended = train(early, tmp_path)
+    asked = train(quick(LAYERS, TOO_HOT), by_hand.folder.parent, listener=stopping_at(by_hand, 3))
+    run = Run(ended.run)
+    assert (ended.stopped_by, ended.steps) == (asked.stopped_by, asked.steps) == ("request", 3)
+    assert equal(style_tensors(ended.style), style_tensors(asked.style)) and events_of(run, "stopped")
+    assert early_stops(run) == [(3, 1, 2)] and "so the run ends early" in (run.folder / "log.txt").read_text("utf-8")
+    assert resume(run).steps == 6 and early_stops(run) == [(3, 1, 2)]  # whoever continues it wants more
+
+
+@pytest.mark.parametrize("kind", ["early_stop", "export"])
+def test_a_run_that_was_killed_while_it_ended_early_ends_again(kind, quick, tmp_path):
+    def kill(event: Event) -> None:
+        if event["type"] == kind:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(quick(LAYERS, TOO_HOT, {"train": {"early_stop": "act"}}), tmp_path, listener=kill)
+    run = Run(tmp_path / "dusk")
+    assert resume(run).steps == 3 and early_stops(run) == [(3, 1, 2)]
 
 
 def test_a_rollback_removes_the_scores_of_later_steps() -> None:

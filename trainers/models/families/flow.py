@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trainers.models.flow import FlowSchedule
 
 NOT_HERE = _("{key} does not apply to {title}: {why}; leave it at {default}")
+UNCHECKED = _("nobody has checked there that scores choose well")
 NO_TABLE = _("a flow-matching base has neither epsilon nor v, and no table of noise levels")
 NO_GUIDANCE = _("its network does not read a guidance scale")
 FROZEN = _("its text encoders are frozen")
@@ -86,6 +87,7 @@ class FlowFamily(Family):
             "loss.min_snr_gamma": (loss.min_snr_gamma not in (0, 5), NO_TABLE, "5"),
             "loss.noise_offset": (loss.noise_offset > 0, _("its first step is at pure noise already"), "0"),
             "base.guidance": (not self.reads_guidance and base.guidance != 1, NO_GUIDANCE, "1"),
+            "train.early_stop": (config.train.early_stop == "act", UNCHECKED, "off or advise"),
             "targets.unet": (config.targets.unet == "b-lora", _("B-LoRA's two blocks are SDXL's"), "attn-mlp"),
         }
         if self.joint_blocks and unet == "cross-kv":

@@ -27,6 +27,7 @@ from app.ui.runs.head_view import Acts, read_acts, read_head
 from app.ui.runs.run import RunPage
 from tests.app.ui.ended_runs import write_run, write_snapshot
 from trainers.config.build import build_config
+from trainers.runs.events import Recorder
 from trainers.runs.run import Run, write_config
 
 SOMEBODY = SimpleNamespace(username="", cookies={}, session_hash="")
@@ -158,6 +159,19 @@ def test_no_number_is_said_twice(queue):
     assert (head.doing, head.part) == ("Drawing picture 2 of 4", 0.25)
     stopped = read_head(replace(view, state=State.STOPPED, line="Stopped at step 260 and saved."), MACHINE_OWNER)
     assert stopped.line == "" and stopped.facts[0] == "Step 260 of 600"
+
+
+def test_a_run_that_no_longer_comes_nearer_says_so_until_it_has_gone_on_to_its_end(queue):
+    view = in_state(queue, State.TRAINING)
+    Recorder(view.job.folder)("early_stop", step=300, nearest=240, further=2, message="words")
+    summary = replace(queue.run("a").summary, phase="train")
+    assert summary.early_stop == (240, 2)
+    states = (State.TRAINING, State.STOPPED, State.FINISHED)
+    lines = [read_head(replace(view, state=state, summary=summary), MACHINE_OWNER).line for state in states]
+    assert lines[0] == "Step 240 is still the nearest to your style after 2 further samples: you can stop here."
+    assert lines[1].endswith("after 2 further samples, so the run ends early.") and lines[2] == ""
+    Recorder(view.job.folder)("rollback", step=300, saved=200, lr=0.1, message="words")
+    assert queue.run("a").summary.early_stop == (0, 0)
 
 
 def page_of(queue: StudioQueue) -> RunPage:

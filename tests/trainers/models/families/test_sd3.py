@@ -119,6 +119,7 @@ def test_its_settings_lie_over_the_presets(folders):
     [
         ({"loss": {"weighting": "min-snr"}}, "loss.weighting", "min-snr|noise levels"),
         ({"loss": {"noise_offset": 0.1}}, "loss.noise_offset", "pure noise already"),
+        ({"train": {"early_stop": "act"}}, "train.early_stop", "nobody has checked .* leave it at off or advise"),
         ({"sample": {"sampler": "ddim"}}, "sample.sampler", "flow-matching base; use euler"),
         ({"targets": {"unet": "b-lora"}}, "targets.unet", "two blocks are SDXL's"),
         ({"targets": {"unet": "cross-kv"}}, "targets.unet", "attention is joint"),

@@ -8,12 +8,16 @@ from tests.trainers.tiny_runs import ALONE, WORD, both, one
 from trainers.errors import VelaturaError
 
 TEXT = one("targets.text_encoder", "attn")
+SCORED = one("sample", {"prompts": ["a fox", "an owl", "a ship", "a pear"], "every": 1})
 LOKR = one("method", {"name": "lokr", "rank": 2})
 
 
 @pytest.mark.parametrize(
     ("table", "words"),
     [
+        (both(SCORED, one("train.early_stop", "act"), one("sample.score", False)), "without sample.score"),
+        (both(SCORED, one("train.early_stop", "advise"), one("sample.every", 0)), "without sample.score, sample.every"),
+        (both(SCORED, one("train.early_stop", "advise"), one("sample.prompts", ["a"])), "four prompts or more"),
         (one("loss.huber_delta", 0.5), 'without loss.kind = "huber"'),
         (one("data.keep_tags", 2), "without data.shuffle_tags"),
         (both(one("sample.negative", "snow"), one("sample.guidance", 1.0)), "without sample.guidance above 1"),

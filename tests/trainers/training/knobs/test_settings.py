@@ -157,6 +157,7 @@ ROWS: dict[str, Case] = {
     "train.device": Case(one("train.device", "cuda:99"), refused("train.device = 'cuda:99' is not available")),
     "train.devices": Case(one("train.devices", 3), refused("cannot be split evenly over train.devices = 3")),
     "train.ema": Case(one("train.ema", 0.9)),
+    "train.early_stop": Case(one("train.early_stop", "act"), refused("without sample.score, sample.every and four")),
     "train.start_from": Case(one("train.start_from", "lost.safetensors"), refused("no style file .*lost.safetensors")),
     "train.tracker": Case(
         one("train.tracker", "tensorboard"),
