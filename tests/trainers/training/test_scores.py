@@ -16,8 +16,7 @@ from trainers.models.model import Model
 from trainers.runs.events import Event
 from trainers.runs.run import Run
 from trainers.score import pictures
-from trainers.score.best import ADVICE
-from trainers.score.recorded import recorded_scores, scores_of
+from trainers.score.recorded import best_of, recorded_scores, scores_of
 from trainers.training.scores import score_run
 from trainers.training.train import resume, train
 
@@ -87,12 +86,24 @@ def early_stops(run: Run) -> list[tuple[int, int, int]]:
     return [(event["step"], event["nearest"], event["further"]) for event in events_of(run, "early_stop")]
 
 
-def test_a_run_is_told_once_that_it_no_longer_comes_nearer(quick, tmp_path):
-    run = Run(train(quick(LAYERS, TOO_HOT, {"train": {"early_stop": "advise"}}), tmp_path).run)
-    assert early_stops(run) == [(3, 1, 2)] and events_of(run, "done")[0]["step"] == 6
+@pytest.fixture(scope="module")
+def left(quick: Callable[..., Config], quick_runs: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that left the style and kept one checkpoint."""
+    keeping = {"train": {"early_stop": "advise"}, "save": {"every": 1, "keep": 1}}
+    return Run(train(quick(LAYERS, TOO_HOT, keeping), tmp_path_factory.mktemp("left")).run)
+
+
+def test_a_run_is_told_once_that_it_no_longer_comes_nearer(left):
+    assert early_stops(left) == [(3, 1, 2)] and events_of(left, "done")[0]["step"] == 6
     told = "Step 1 is still the nearest to your style after 2 further samples: you can stop here."
-    assert (run.folder / "log.txt").read_text("utf-8").count(told) == 1
-    assert told == str(ADVICE.format(step=1, count=2))
+    assert (left.folder / "log.txt").read_text("utf-8").count(told) == 1
+
+
+def test_the_style_of_the_best_step_is_kept_when_its_checkpoint_goes(left):
+    best = best_of(recorded_scores(left.folder))
+    assert best is not None and best.score is not None and best.score.step == 1
+    assert left.checkpoint_steps() == [6] and style_tensors(left.list_snapshots()[1])
+    assert not equal(style_tensors(left.snapshot(1)), style_tensors(left.snapshot(6)))
 
 
 def test_early_stopping_ends_a_run_as_stopping_by_hand_does(quick, tmp_path):
