@@ -61,16 +61,18 @@ def main(order: str, scratch: str) -> None:
             row = Row(**asked["row"])
             result = {"figures": asdict(measure(row, asked["steps"], setup, folder)), "cpu": round(time.process_time())}
         else:
-            result = cost(asked["preset"], setup, folder)
+            result = dict(cost(asked["preset"], setup, folder))
     except VelaturaError as error:
         result = {"error": str(error)}
+    if setup.device.startswith("cuda"):
+        result["card"] = torch.cuda.get_device_name(setup.device)
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
 # ---------------------------------------------------------------- a row
 def measure(row: Row, steps: int, setup: Setup, folder: Path) -> Figures:
     """Train a row in a folder, and look at what its file draws of concepts that were not trained."""
-    trained, unseen = write_style(row.style, row.pictures, folder)
+    trained, unseen = write_style(row.style, row.pictures, folder, setup.scale)
     if row.preset == BASE:
         return look_at((), config_of(UNIT, setup, row, unseen), unseen, folder)
     clock = _Clock()
@@ -191,7 +193,7 @@ def _beside(images: Tensor) -> Image.Image:
 # ---------------------------------------------------------------- the cost of a step
 def cost(preset: str, setup: Setup, folder: Path) -> dict[str, float]:
     """What a step of a preset costs, in steps of `UNIT`, and its seconds, measured in turn while nothing else runs."""
-    trained, _ = write_style(PHOTOGRAPH, LARGER, folder)
+    trained, _ = write_style(PHOTOGRAPH, LARGER, folder, setup.scale)
     row = Row(preset, "")
     seconds: dict[str, list[float]] = {preset: [], UNIT: []}
     with quiet():

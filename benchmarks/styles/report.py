@@ -259,7 +259,7 @@ def _absent(known: Known, seeds: int) -> list[str]:
 
 
 def _origin(results: Results, known: Known) -> list[str]:
-    machines = dict.fromkeys(str(entry["machine"]).rpartition(", load")[0] for entry in known.values())
+    machines = dict.fromkeys(entry.get("card", entry["machine"].rpartition(", load")[0]) for entry in known.values())
     dates = sorted({str(entry["date"]) for entry in known.values()})
     when = f", {' to '.join(dict.fromkeys((dates[0], dates[-1])))}" if dates else ""
     failed = [f"`{row.preset}` on {row.style}: {entry['error']}" for row, entry in known.items() if "error" in entry]

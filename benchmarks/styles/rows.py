@@ -53,7 +53,12 @@ class Setup:
     @property
     def name(self) -> str:
         """The base in a line: its folder's or file's name, or the beginning of the hash of the starter's denoiser."""
-        return base_hash()[:8] if self.base == STARTER else Path(self.base).stem
+        return base_hash()[:8] if self.base == STARTER else Path(self.base).name.removesuffix(".safetensors")
+
+    @property
+    def scale(self) -> int:
+        """How many times as large as for the starter pictures are; no base needs larger ones."""
+        return 1 if self.base == STARTER else 4
 
     @property
     def budget(self) -> int:

@@ -21,6 +21,7 @@ from trainers.data.sample_sets import read_sets
 
 PACKAGES = Path("outputs/styles-benchmark/packages")
 SIZE = 256
+"""Pixels a side for which the changes are written; at more, they grow with the picture."""
 PHOTOGRAPH = "photograph"
 TRAINED = (
     "cat face", "snail", "cherries", "automobile", "cow face", "carrot", "sailboat", "crying face",
@@ -53,8 +54,11 @@ def as_drawn(icon: Image.Image) -> Image.Image:
 
 def blueprint(icon: Image.Image) -> Image.Image:
     """White contours on deep blue."""
-    grey = _on((255, 255, 255), icon).convert("L").filter(ImageFilter.GaussianBlur(1.5))
-    wide = grey.filter(ImageFilter.MaxFilter(9))
+    scale = icon.width // SIZE
+    grey = _on((255, 255, 255), icon).convert("L").filter(ImageFilter.GaussianBlur(1.5 * scale))
+    wide = grey
+    for _ in range(scale):
+        wide = wide.filter(ImageFilter.MaxFilter(9))
     edges = np.asarray(ImageChops.subtract(wide, grey), dtype=float) / 255
     lines = np.clip(6 * edges - 0.2, 0, 1)[..., None]
     ground, ink = np.array([16, 44, 120]), np.array([235, 242, 255])
@@ -62,11 +66,12 @@ def blueprint(icon: Image.Image) -> Image.Image:
 
 
 def two_inks(icon: Image.Image) -> Image.Image:
-    """A print in red and teal on cream paper, in three tones, with the red plate 4 pixels off."""
+    """A print in red and teal on cream paper, in three tones, with the red plate 4 pixels of 256 off."""
     grey = np.asarray(_on((255, 255, 255), icon).convert("L"), dtype=float) / 255
     cover = np.asarray(icon.getchannel("A"), dtype=float) / 255
     teal = np.digitize(1 - grey, [0.35, 0.65]) / 2
-    red = np.roll(0.7 * (cover > 0.5) * (grey > 0.2), (4, 4), axis=(0, 1))
+    shift = 4 * icon.width // SIZE
+    red = np.roll(0.7 * (cover > 0.5) * (grey > 0.2), (shift, shift), axis=(0, 1))
     paper, inks = np.array([250, 240, 214]) / 255, np.array([[0.0, 0.45, 0.47], [0.93, 0.27, 0.25]])
     printed = paper * (1 - teal[..., None] * (1 - inks[0])) * (1 - red[..., None] * (1 - inks[1]))
     return Image.fromarray((255 * printed).round().astype(np.uint8))
@@ -74,10 +79,13 @@ def two_inks(icon: Image.Image) -> Image.Image:
 
 def watercolour(icon: Image.Image) -> Image.Image:
     """Pale blurred washes with a darker edge, on grained paper."""
-    image = np.asarray(_on((255, 255, 255), icon).filter(ImageFilter.GaussianBlur(5)), dtype=float) / 255
-    cover = icon.getchannel("A").filter(ImageFilter.GaussianBlur(3))
-    edge = np.abs(np.asarray(cover, dtype=float) - np.asarray(cover.filter(ImageFilter.GaussianBlur(6)), dtype=float))
-    grain = np.random.default_rng(7).normal(0, 0.008, (SIZE // 4, SIZE // 4)).repeat(4, 0).repeat(4, 1)
+    scale = icon.width // SIZE
+    blurred = _on((255, 255, 255), icon).filter(ImageFilter.GaussianBlur(5 * scale))
+    image = np.asarray(blurred, dtype=float) / 255
+    cover = icon.getchannel("A").filter(ImageFilter.GaussianBlur(3 * scale))
+    smooth = np.asarray(cover.filter(ImageFilter.GaussianBlur(6 * scale)), dtype=float)
+    edge = np.abs(np.asarray(cover, dtype=float) - smooth)
+    grain = np.random.default_rng(7).normal(0, 0.008, (SIZE // 4, SIZE // 4)).repeat(4 * scale, 0).repeat(4 * scale, 1)
     wash = 0.45 + 0.5 * image - 0.5 * edge[..., None] / 255 + grain[..., None]
     return Image.fromarray((255 * np.clip(wash, 0, 1)).round().astype(np.uint8))
 
@@ -96,10 +104,11 @@ STYLES: Mapping[str, Style | None] = MappingProxyType(
 NEVER_TUNED = ("blueprint", "two-inks", "watercolour")
 
 
-def write_style(name: str, count: int, folder: Path) -> tuple[Path, Path]:
+def write_style(name: str, count: int, folder: Path, scale: int = 1) -> tuple[Path, Path]:
     """The folders `trained`, with `count` captioned pictures or as many as there are, and `unseen`, the truth.
 
-    Raises VelaturaError if the icons cannot be fetched.
+    Pictures have `scale` times `SIZE` pixels a side; photographs are enlarged. Raises VelaturaError if the icons cannot
+    be fetched.
     """
     style = STYLES[name]
     trained, unseen = folder / "trained", folder / "unseen"
@@ -113,9 +122,13 @@ def write_style(name: str, count: int, folder: Path) -> tuple[Path, Path]:
             for concept in concepts:
                 for path in photographs.folder.glob(f"{icon_name(concept)}.*"):
                     shutil.copy(path, place)
+        for path in folder.glob("*/*.jpg") if scale > 1 else ():
+            with Image.open(path) as photograph:
+                large = photograph.resize((scale * SIZE, scale * SIZE), Image.Resampling.LANCZOS)
+            large.save(path, quality=95)
     else:
-        _draw(style, TRAINED[:count], trained)
-        _draw(style, UNSEEN, unseen)
+        _draw(style, TRAINED[:count], trained, scale)
+        _draw(style, UNSEEN, unseen, scale)
     return trained, unseen
 
 
@@ -124,12 +137,12 @@ def unseen_of(name: str) -> tuple[str, ...]:
     return UNSEEN_PHOTOGRAPHS if STYLES[name] is None else UNSEEN
 
 
-def _draw(style: Style, concepts: tuple[str, ...], folder: Path) -> None:
+def _draw(style: Style, concepts: tuple[str, ...], folder: Path, scale: int) -> None:
     icons = next(each for each in read_icon_sets() if each.name == style.icons)
     table = read_table(fetch_package(icons.package, icons.version, icons.integrity, PACKAGES))
     for concept in concepts:
         stem = folder / icon_name(concept)
-        style.change(draw_svg(compose_svg(table, icon_name(concept)), SIZE)).save(stem.with_suffix(".png"))
+        style.change(draw_svg(compose_svg(table, icon_name(concept)), scale * SIZE)).save(stem.with_suffix(".png"))
         stem.with_suffix(".txt").write_text(concept + "\n", encoding="utf-8")
 
 

@@ -76,6 +76,7 @@ def test_every_preset_can_be_trained_at_its_size_on_the_starter_and_elsewhere(tm
         assert (config.data.trigger == "sks") == (preset == "dreambooth") and config.train.batch_size == 4
         assert all(getattr(config.method, key) == value for key, value in SIZED.get(preset, {}).items())
     elsewhere = Setup("/models/an-sdxl.safetensors", "cuda")
+    assert Setup("of/stable-diffusion-v1-5").name == "stable-diffusion-v1-5" and elsewhere.scale == 4
     assert elsewhere.name == "an-sdxl" and elsewhere.budget == find_preset(UNIT).settings["train"]["steps"]
     assert settings("lora", elsewhere)["train"] == find_preset("lora").settings["train"]
 
