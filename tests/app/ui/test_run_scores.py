@@ -1,0 +1,70 @@
+"""The scores of a trained run in a real browser: the curves, the mark, why it is there, and what is downloaded."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.app.ui.screens.findings import OVERFLOWS, violations
+from tests.app.ui.server import Process
+from tests.trainers.tiny_runs import quick_settings, style_tensors, write_images
+from trainers.runs.run import Run
+from trainers.score.recorded import Scores, recorded_scores
+from trainers.training.train import train
+
+LEAVES = {
+    "train": {"steps": 6, "learning_rate": 0.3, "early_stop": "act"},
+    "sample": {"prompts": ["a fox", "an owl", "a ship", "a pear"], "every": 1, "size": 32},
+}
+"""The first step comes nearer to the style, and the later ones leave it."""
+
+
+@pytest.fixture(scope="module")
+def run(studio: Process, tiny_bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    images = write_images(tmp_path_factory.mktemp("scored") / "images")
+    run = Run(train(quick_settings(tiny_bases["sd1"], images, {"name": "scored"}, LEAVES), studio.out).run)
+    yield run
+    shutil.rmtree(run.folder)
+
+
+def test_the_best_step_is_marked_explained_and_downloaded(page, studio, run, tmp_path):
+    scores: Scores = recorded_scores(run.folder)
+    assert [score.step for score in scores] == [0, 1, 2, 3]
+    page.goto(f"{studio.url}run?id=scored")
+    expect(page.get_by_text("Step 1 was still the nearest to your style after 2 further samples")).to_be_visible()
+    curves = page.get_by_role("region", name="Style and change")
+    expect(curves.get_by_role("status")).to_have_text(re.compile("^Step 1: most of the style is there"))
+    expect(curves.get_by_text("checked on the starter only")).to_be_visible()
+    for kind in ("distance", "change"):
+        expect(curves.locator(f"circle.{kind}")).to_have_count(len(scores))
+        expect(curves.locator(f"circle.{kind}.best")).to_have_count(1)
+        expect(curves.locator(f"circle.{kind}").nth(1)).to_have_class(f"{kind} best")
+    curves.get_by_text("As a table").click()
+    nearest = f"{100 * scores[1].distance / scores[0].distance:.1f}%"
+    expect(curves.get_by_role("row", name="Step 1, the best")).to_contain_text(nearest)
+    expect(curves.get_by_role("row", name="The base, before training")).to_contain_text("100%")
+    expect(
+        page.get_by_text("Step 1 is the best one and what you download, unless you star another one.")
+    ).to_be_visible()
+    assert violations(page) == []
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        expect(curves.locator("circle.best")).to_have_count(2)
+        assert not page.evaluate(OVERFLOWS), width
+
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download step 1", exact=True).click()
+    saved.value.save_as(tmp_path / "scored.safetensors")
+    downloaded, kept = style_tensors(tmp_path / "scored.safetensors"), style_tensors(run.snapshot(1))
+    assert downloaded.keys() == kept.keys() and all(downloaded[key].equal(kept[key]) for key in kept)
+
+    page.get_by_label("Step 3", exact=True).click()
+    page.get_by_role("button", name="Star this step").click()
+    expect(page.get_by_role("button", name="Download step 3", exact=True)).to_be_visible()
+    expect(page.get_by_text("Step 3 is what you download.")).to_be_visible()
+    expect(curves.locator("circle.distance.best")).to_have_count(1)
