@@ -20,6 +20,8 @@ SHARE = 0.9
 """Share of the best gain in style that is most of the style."""
 NOISE = 1.0
 """Standard errors of a gain below which it may be due to the seeds."""
+APART = 0.8
+"""Change from which pictures resemble each other no more than those of two prompts: on the starter 0.97 on average."""
 
 BEST = _("Step {step}: most of the style is there, and the pictures still resemble what the base draws.")
 FURTHER = 2
@@ -27,6 +29,7 @@ FURTHER = 2
 
 ADVICE = _("Step {step} is still the nearest to your style after {count} further samples: you can stop here.")
 ENDS_EARLY = _("Step {step} was still the nearest to your style after {count} further samples, so the run ends early.")
+UNLIKE = _("Step {step}: most of the style is there, but the pictures no longer resemble what the base draws.")
 NONE = _("No step came nearer to your style than the base.")
 
 
@@ -46,7 +49,7 @@ def find_best(base: Score, scores: Sequence[Score], share: float = SHARE, noise:
         return Best(None, NONE)
     most = [score for score in scores if gains[score] >= share * gains[nearest]]
     best = min(most, key=lambda score: score.change)
-    return Best(best, BEST.format(step=best.step))
+    return Best(best, (BEST if best.change < APART else UNLIKE).format(step=best.step))
 
 
 def stops_at(base: Score, scores: Sequence[Score]) -> tuple[int, int] | None:

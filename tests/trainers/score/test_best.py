@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainers.score.best import BEST, NONE, find_best, stops_at
+from trainers.score.best import BEST, NONE, UNLIKE, find_best, stops_at
 from trainers.score.score import Score
 
 BASE = Score(0, 10.0, 0.0, 0.0)
@@ -55,3 +55,8 @@ def test_steps_farther_than_the_base_choose_nothing() -> None:
 def test_a_run_can_end_once_two_samples_in_succession_are_farther(distances, expected) -> None:
     scores = [score(10 * number, distance, 0.3) for number, distance in enumerate(distances, 1)]
     assert stops_at(BASE, scores) == expected
+
+
+def test_pictures_as_far_apart_as_those_of_two_prompts_no_longer_resemble_the_bases() -> None:
+    assert find_best(BASE, [score(10, 2.0, 0.79)]).reason == BEST.format(step=10)
+    assert find_best(BASE, [score(10, 2.0, 0.8)]).reason == UNLIKE.format(step=10)
