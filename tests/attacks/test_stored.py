@@ -100,6 +100,7 @@ def at_runs(visitor: Looking, things: Things) -> None:
     visitor.at("run", "broken", id=runs["broken"])
     visitor.sees("note", "section")
     visitor.at("sweep", "sweep", "swept", "value", "prompt", "gone", "owner", id=things.sweep)
+    visitor.at("steps", "told", "prompt", id=runs["told"])
     visitor.at("compare", "told", "mine", "prompt", ids=f"{runs['told']},{runs['mine']}")
 
 

@@ -67,8 +67,8 @@ SLOW: tuple[Break, ...] = (
     Break(
         "kept-step",
         "app/ui/playground/page.py",
-        "star(view.job.folder, None if step == final_step(view) else step)",
-        "star(view.job.folder, None)",
+        "star_in(view, step)",
+        "star_in(view, None)",
         "the step that is kept of a comparison is not what its run gives",
         ("tests/app/ui/playground/test_page.py::test_a_compared_step_that_is_kept_becomes_what_its_run_gives",),
     ),

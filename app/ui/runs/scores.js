@@ -18,8 +18,8 @@ const scoreFigure = (kind, {rows, best}) => {
     });
   const base = `<path class="base" d="M${before} ${y(values[0]).toFixed(1)}H${width - after}"/>`,
     circles = rows.map(row => {
-      const is = row[0] === best;
-      return `<circle class="${kind}${is ? ' best' : ''}" r="${is ? 6 : 3.5}" cx="${x(row[0])}" cy="${y(row[column])}"/>`;
+      const [name, radius] = row[0] === best ? [`${kind} best`, 6] : [kind, 3.5];
+      return `<circle class="${name}" r="${radius}" cx="${x(row[0])}" cy="${y(row[column])}"/>`;
     });
   const line = path(
       rows.map(row => row[0]),
