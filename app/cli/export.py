@@ -7,7 +7,7 @@ import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -132,6 +132,10 @@ def score(
     again: Annotated[
         bool, typer.Option("--again", help="Compute them from the run's pictures, even if it has recorded them.")
     ] = False,
+    encoders: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="NAME", help="Add the distance by dinov2 or clip, if it is here; repeatable."),
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV on standard output.")] = False,
     json: Json = False,
 ) -> None:
@@ -139,33 +143,41 @@ def score(
     from trainers.runs.run import open_run
     from trainers.score.recorded import best_of, recorded_scores
 
-    opened = open_run(run)
+    opened, names = open_run(run), tuple(dict.fromkeys(encoders or ()))
+    if names:
+        from trainers.score.encoders import find_encoder
+
+        for name in names:
+            find_encoder(name)  # before the minutes that scoring takes
     scores: Sequence[Score] = () if again else recorded_scores(opened.folder)
     if best_of(scores) is None:
         from trainers.training.scores import score_run
 
         scores = score_run(opened)
-    chosen = best_of(scores)
+    chosen, columns, rows = best_of(scores), (*COLUMNS, *names), _score_rows(scores)
+    if names:
+        from trainers.training.scores import encoder_distances
+
+        distances = encoder_distances(opened, names, [score.step for score in scores])
+        rows = [(*row, *more) for row, more in zip(rows, distances, strict=True)]
     if json:
         best_step = chosen.score.step if chosen is not None and chosen.score is not None else None
-        print_json(
-            {"best": best_step, "reason": chosen and chosen.reason, "scores": [*map(_record, _score_rows(scores))]}
-        )
+        records = [dict(zip(columns, row, strict=True)) for row in rows]
+        print_json({"best": best_step, "reason": chosen and chosen.reason, "scores": records})
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(_score_rows(scores))
+        writer.writerow(columns)
+        writer.writerows(rows)
     else:
-        rows = _score_rows(scores)
-        print_table(
-            COLUMNS, [(str(step), percent(share), f"{change:.3f}", f"± {e:.1%}") for step, share, change, e in rows]
-        )
+        print_table(columns, [*map(_cells, rows)])
         say("style: distance from the images' style as a share of the base's; change: from the base's pictures")
+        if names:
+            say(f"{', '.join(names)}: mean cosine distance from the images by that encoder; does not choose the step")
         if chosen is not None:
             say(chosen.reason)
 
 
-def _score_rows(scores: Sequence[Score]) -> list[tuple[int, float, float, float]]:
+def _score_rows(scores: Sequence[Score]) -> list[tuple[Any, ...]]:
     from trainers.score.recorded import shares
 
     base = scores[0].distance or 1.0
@@ -173,8 +185,10 @@ def _score_rows(scores: Sequence[Score]) -> list[tuple[int, float, float, float]
     return [(each.step, round(share, 4), round(each.change, 4), round(each.error / base, 4)) for each, share in rows]
 
 
-def _record(row: tuple[int, float, float, float]) -> dict[str, float]:
-    return dict(zip(COLUMNS, row, strict=True))
+def _cells(row: tuple[Any, ...]) -> tuple[str, ...]:
+    step, share, change, error, *distances = row
+    own = str(step), percent(share), f"{change:.3f}", f"± {error:.1%}"
+    return *own, *("none" if each is None else f"{each:.4f}" for each in distances)
 
 
 def tell_step(run: Path) -> None:

@@ -7,7 +7,6 @@ Papers: BLIP 2201.12086, Florence-2 2311.06242.
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -19,6 +18,7 @@ from PIL import Image
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
+from trainers.models.files.hub import UNUSABLE, local_folder
 
 Write = Callable[[Image.Image], str]
 """Returns the caption of an `RGB` image."""
@@ -69,17 +69,9 @@ CAPTIONERS = {
 
 
 def find_captioner(name: str) -> Path | None:
-    """The local folder of a captioning model: under VELATURA_MODELS by name, or in the hub's cache."""
-    from huggingface_hub import try_to_load_from_cache
-
+    """The local folder of a captioning model, if it is on this computer."""
     kind = captioner(name)
-    weights = kind.files[-1]
-    for entry in filter(str.strip, os.environ.get("VELATURA_MODELS", "").split(os.pathsep)):
-        folder = Path(entry.strip()).expanduser() / kind.model.partition("/")[2]
-        if (folder / weights).is_file():
-            return folder
-    cached = try_to_load_from_cache(kind.model, weights, revision=kind.revision)
-    return Path(cached).parent if isinstance(cached, str) else None
+    return local_folder(kind.model, kind.files[-1], kind.revision)
 
 
 def fetch_captioner(name: str, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -113,9 +105,7 @@ def load_captioner(name: str, folder: Path, device: str = "auto") -> Write:
     try:
         return load(folder, device)
     except (OSError, ValueError, KeyError) as error:
-        raise VelaturaError(
-            "the files of {title} in {folder} cannot be used: {error}", title=title, folder=folder, error=error
-        ) from error
+        raise VelaturaError(UNUSABLE, title=title, folder=folder, error=error) from error
 
 
 def captioner(name: str) -> Captioner:

@@ -40,8 +40,8 @@ class PictureScores:
     """
 
     def __init__(self, model: Model, items: Sequence[Item], before: Sequence[Image]) -> None:
-        chosen = items[:: -(-len(items) // MOST_TRAINED)]
-        seen = [observe(model, pixels(item, Draw(0, False, CENTRE, ""))[None]) for item in chosen]
+        chosen = some_of(items)
+        seen = [observe(model, trained_pixels(item)) for item in chosen]
         self.trained = torch.cat([each.style for each in seen])
         self.before = observe(model, as_pixels(before))
         self._same_size = [
@@ -69,6 +69,16 @@ class PictureScores:
         near = changes(drawn, trained)
         number, place = divmod(int(near.argmin()), near.shape[1])
         return Copy(number, self._same_size[place][0]) if near.min() < between else None
+
+
+def some_of(items: Sequence[Item]) -> Sequence[Item]:
+    """The items whose pictures are looked at: at most `MOST_TRAINED`, evenly chosen."""
+    return items[:: -(-len(items) // MOST_TRAINED)]
+
+
+def trained_pixels(item: Item) -> Tensor:
+    """An item's picture as it is looked at: as trained, cropped at its centre; `(1, 3, h, w)` in [−1, 1]."""
+    return pixels(item, Draw(0, False, CENTRE, ""))[None]
 
 
 def gain_error(before: Tensor, after: Tensor, trained: Tensor) -> float:

@@ -1,18 +1,23 @@
-"""Scores the pictures of a run that has ended, such as one of an earlier version."""
+"""Scores the pictures that a run has drawn: those of one that has ended, such as one of an earlier version."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import torch
 
 from trainers.config.presets import STARTER
 from trainers.config.sections import SCORED
+from trainers.data.dataset import LATENT_FACTOR, load_dataset
+from trainers.data.decode import flatten, open_image
 from trainers.device import choose_device, choose_format
 from trainers.errors import VelaturaError
 from trainers.models.load import load_model
+from trainers.planning.findings import native_size
 from trainers.runs.run import Run
-from trainers.score.pictures import PictureScores
+from trainers.score.encoders import cosine_distance, load_encoder
+from trainers.score.pictures import PictureScores, as_pixels, some_of, trained_pixels
 from trainers.score.score import Score
 from trainers.training.opening import open_images
 from trainers.training.previews import read_pictures
@@ -50,3 +55,30 @@ def score_run(run: Run) -> list[Score]:
         scores.score(scores.before, 0),
         *(scores.score(scores.observe(model, each), step) for step, each in whole.items()),
     ]
+
+
+def encoder_distances(run: Run, names: Sequence[str], steps: Sequence[int]) -> list[list[float | None]]:
+    """The distances of each step's pictures from the training pictures, to four decimals, one by each named encoder.
+
+    None if a step has no pictures. The base is not loaded. Raises VelaturaError if an encoder is missing or unusable.
+    """
+    config = run.config()
+    encoders = [load_encoder(name, choose_device(config.train.device)) for name in names]
+    places = [sorted((run.samples / f"step-{step:08d}").glob("*.png")) for step in steps]
+    sides = [max(open_image(place[0]).size) for place in places if place][:1]
+    if not sides:
+        return [[None] * len(names) for _ in steps]
+    native, stride = native_size(config.base.model) or (sides[0], LATENT_FACTOR)  # the base may be gone
+    resolution = config.data.resolution or native
+    items = some_of(load_dataset(run.dataset, config.data, config.seed, resolution, stride).items)
+    trained = [torch.cat([embed(trained_pixels(item)) for item in items]) for embed in encoders]
+    distances: list[list[float | None]] = []
+    for place in places:
+        drawn = as_pixels([flatten(open_image(path)) for path in place]) if place else None
+        distances.append(
+            [
+                None if drawn is None else round(cosine_distance(embed(drawn), others), 4)
+                for embed, others in zip(encoders, trained, strict=True)
+            ]
+        )
+    return distances

@@ -10,6 +10,8 @@ import pytest
 from app.studio.runs import chosen
 from tests.app.command import call
 from tests.app.ui.ended_runs import write_run, write_scores, write_snapshot
+from tests.trainers.data.pictures import scene
+from tests.trainers.score.encoders import write_encoder
 
 
 @pytest.fixture
@@ -47,6 +49,42 @@ def test_score_shows_what_is_recorded_as_a_table_csv_and_json(run):
     ]
     facts = json.loads(call("score", run, "--json").out)
     assert facts["best"] == 20 and facts["scores"][2] == {"step": 20, "style": 0.6, "change": 0.2, "noise": 0.01}
+
+
+def test_score_adds_distances_by_encoders_that_are_here(run, tmp_path, monkeypatch):
+    from trainers.score.encoders import load_encoder
+    from trainers.score.pictures import as_pixels
+
+    monkeypatch.delenv("VELATURA_MODELS", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    write_scores(run, 20, (10, 20))
+    missing = call("score", run, "--again", "--with", "clip")  # before anything is computed
+    assert missing.code == 1 and missing.out == "" and "run `hf download openai/clip-vit-large-patch14" in missing.err
+    for name in ("dinov2", "clip"):
+        write_encoder(tmp_path / "hub", name)
+    trained, drawn = scene(3, (128, 128)), [scene(4, (128, 128)), scene(5, (128, 128))]  # as large as the starter's
+    (run / "dataset").mkdir()
+    trained.save(run / "dataset" / "fox.png")
+    for number, picture in enumerate(drawn):
+        picture.save(run / "samples" / "step-00000000" / f"{number:02d}.png")
+        trained.save(run / "samples" / "step-00000020" / f"{number:02d}.png")
+    own = json.loads(call("score", run, "--json").out)
+    facts = json.loads(call("score", run, "--json", "--with", "dinov2", "--with", "clip").out)
+    for name in ("dinov2", "clip"):
+        embed = load_encoder(name, "cpu")
+        cosines = embed(as_pixels(drawn)) @ embed(as_pixels([trained])).T
+        far = pytest.approx(1 - float(cosines.mean()), abs=1e-4)
+        assert [score.pop(name) for score in facts["scores"]] == [far, None, 0]
+    assert facts == own  # the mark and the base's own scores stay
+    config = (run / "config.toml").read_text("utf-8")
+    assert 'model = "starter"' in config
+    (run / "config.toml").write_text(config.replace('model = "starter"', 'model = "someone/gone"'), encoding="utf-8")
+    header, *rows = (line.split(",") for line in call("score", run, "--csv", "--with", "clip").out.splitlines())
+    assert header == ["step", "style", "change", "noise", "clip"] and rows[1] == ["10", "0.99", "0.1", "0.01", ""]
+    assert [float(row[-1]) for row in (rows[0], rows[2])] == [far, 0]
+    table = call("score", run, "--with", "clip")
+    assert "clip" in table.out and "none" in table.out and "0.0000" in table.out
+    assert "clip: mean cosine distance" in table.err and "Step 20" in table.err
 
 
 def test_commands_say_which_step_they_take(run, tmp_path):

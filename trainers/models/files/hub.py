@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
+
+from trainers.messages import Message as _
 
 DENOISERS = ("unet", "transformer")
 """Names of the denoiser's part and folder."""
@@ -14,6 +17,7 @@ HUB_ID = re.compile(
     r"(?!.*(?:--|\.\.|\.git$))(?=.{3,96}$)[A-Za-z0-9](?:[\w.-]*\w)?/[A-Za-z0-9](?:[\w.-]*\w)?", re.ASCII
 )
 """The ids that the hub's client accepts."""
+UNUSABLE = _("the files of {title} in {folder} cannot be used: {error}")
 
 
 def local_path(model: str) -> Path | None:
@@ -37,6 +41,18 @@ def cached_snapshot(model: str) -> Path | None:
     if not weights.intersection(DENOISERS):
         weights.add(DENOISERS[0])
     return folder if all(any((folder / part).glob("*.safetensors")) for part in weights) else None
+
+
+def local_folder(model: str, weights: str, revision: str | None = None) -> Path | None:
+    """The local folder of a hub model that has `weights`: under VELATURA_MODELS by name, or in the hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for entry in filter(str.strip, os.environ.get("VELATURA_MODELS", "").split(os.pathsep)):
+        folder = Path(entry.strip()).expanduser() / model.partition("/")[2]
+        if (folder / weights).is_file():
+            return folder
+    cached = try_to_load_from_cache(model, weights, revision=revision)
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
 def _parts(index: Path) -> list[str]:
