@@ -354,3 +354,10 @@ def free_name(runs: Path, name: str) -> str:
     """A free run name in a folder: this one, if need be with a number."""
     taken = (f"{name}-{number}" if number > 1 else name for number in range(1, 10_000))
     return next(candidate for candidate in taken if not (runs / candidate).exists())
+
+
+def run_of_style(style: Path) -> Run | None:
+    """The run whose folder holds a style file as its style or a snapshot; None for other files."""
+    place = style.absolute().parent
+    run = Run(place.parent)
+    return run if place in (run.style, run.snapshots) else None

@@ -23,14 +23,34 @@ NOISE = 1.0
 APART = 0.8
 """Change from which pictures resemble each other no more than those of two prompts: on the starter 0.97 on average."""
 
-BEST = _("Step {step}: most of the style is there, and the pictures still resemble what the base draws.")
+CHECKED_ON = _("How this is chosen was checked on the starter only.")
 FURTHER = 2
 """Samples in succession that must be farther from the style than the nearest one before a run can end."""
 
 ADVICE = _("Step {step} is still the nearest to your style after {count} further samples: you can stop here.")
 ENDS_EARLY = _("Step {step} was still the nearest to your style after {count} further samples, so the run ends early.")
-UNLIKE = _("Step {step}: most of the style is there, but the pictures no longer resemble what the base draws.")
-NONE = _("No step came nearer to your style than the base.")
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """The sentences why a step or a strength is chosen."""
+
+    best: Message
+    unlike: Message
+    """The pictures of the chosen one are apart from the base's."""
+    none: Message
+
+
+OF_STEPS = Reasons(
+    _("Step {step}: most of the style is there, and the pictures still resemble what the base draws."),
+    _("Step {step}: most of the style is there, but the pictures no longer resemble what the base draws."),
+    _("No step came nearer to your style than the base."),
+)
+OF_STRENGTHS = Reasons(
+    _("Strength {strength:g}: most of the style is there, and the pictures still resemble what the base draws."),
+    _("Strength {strength:g}: most of the style is there, but the pictures no longer resemble what the base draws."),
+    _("No strength came nearer to your style than the base."),
+)
 
 
 @dataclass(frozen=True)
@@ -41,15 +61,18 @@ class Best:
     reason: Message
 
 
-def find_best(base: Score, scores: Sequence[Score], share: float = SHARE, noise: float = NOISE) -> Best:
+def find_best(
+    base: Score, scores: Sequence[Score], share: float = SHARE, noise: float = NOISE, reasons: Reasons = OF_STEPS
+) -> Best:
     """The best of some scores of one run; `base` is the score before training. ValueError without scores."""
     gains = {score: base.distance - score.distance for score in scores}
     nearest = max(scores, key=gains.__getitem__)
     if gains[nearest] <= noise * nearest.error:
-        return Best(None, NONE)
+        return Best(None, reasons.none)
     most = [score for score in scores if gains[score] >= share * gains[nearest]]
     best = min(most, key=lambda score: score.change)
-    return Best(best, (BEST if best.change < APART else UNLIKE).format(step=best.step))
+    reason = reasons.best if best.change < APART else reasons.unlike
+    return Best(best, reason.format(step=best.step, strength=best.strength))
 
 
 def stops_at(base: Score, scores: Sequence[Score]) -> tuple[int, int] | None:

@@ -23,7 +23,7 @@ from app.studio.generation.values import UNSUITED_SAMPLER
 from app.studio.runs.chosen import snapshots
 from trainers.config.limits import SEED, AxisKind, Sampler
 from trainers.config.sections import Sample
-from trainers.runs.run import Run
+from trainers.runs.run import run_of_style
 
 AnyRequest = TypeVar("AnyRequest", bound=GenerateRequest)
 
@@ -123,5 +123,5 @@ def _about_values(
 
 def steps_of(style: Path) -> dict[int, Path]:
     """The kept steps of the run of a style file, with their files; empty for other files."""
-    folder = style.absolute().parent.parent
-    return snapshots(folder) if style.absolute().parent in (Run(folder).style, Run(folder).snapshots) else {}
+    run = run_of_style(style)
+    return snapshots(run.folder) if run is not None else {}

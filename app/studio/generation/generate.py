@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +15,23 @@ from app.studio.generation.drawing import AT_ONCE, Drawing, Note, OutputFile, St
 from app.studio.generation.held_base import HeldBase, base_request
 from app.studio.generation.image_file import check_place, write_picture
 from app.studio.generation.options import parameters_of, sampled_of
+from app.studio.generation.record import MARKED
 from app.studio.generation.request import Resolved
 from app.studio.progress import OnProgress, quiet
 from trainers.composition.ways import check_count, read_composition
 from trainers.config.presets import STARTER
+from trainers.config.sections import SCORED
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 from trainers.models.files.hub import local_path
+from trainers.runs.run import Run, run_of_style
+from trainers.score.best import CHECKED_ON
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from trainers.formats.read import Style
+    from trainers.models.model import Model
     from trainers.sampling.sample import SamplingParams
 
 OnRough = Callable[[int, "Image"], None]
@@ -80,17 +86,18 @@ def generate(
 
     base, params = _load(request, styles.all, held, parts, note)
     contact = None if several is None else ContactSheet(request)
+    run = _run_to_mark(request)
+    drawn: dict[float, dict[int, list[Image]]] = {}
 
     def write(sheet: OutputFile, pictures: list[Image]) -> None:
         picture = _joined(pictures, sheet)
         write_picture(picture, sheet.place, _parameters(request, sheet, styles) | base.parameters)
         if contact is not None and sheet not in bare:
             contact.add(sheet.number, picture)
+        if run is not None and sheet not in bare:
+            drawn.setdefault(sheet.cell.strengths[0], {})[sheet.number] = pictures
 
-    def show(sheet: OutputFile, image: Image) -> None:
-        if on_rough is not None:
-            on_rough(sheet.number, image)
-
+    show = partial(_show, on_rough)
     on_step = _count_steps(on_progress, [*sheets, *bare])
     texts = (*dict.fromkeys(prompt for sheet in sheets for prompt in sheet.cell.request.prompts), request.negative)
     drawing = Drawing(request, base.model, params, composition, styles, on_step, show, write, note, texts)
@@ -98,7 +105,43 @@ def generate(
         drawing.draw(group)
     if contact is not None and several is not None:
         write_picture(contact.image(), several, _shared(request) | contact.parameters() | base.parameters)
+    if run is not None:
+        notes += _mark(base.model, run, drawn, on_progress)
     return GenerateResult(tuple(sheet.place for sheet in sheets), tuple(notes))
+
+
+def _show(on_rough: OnRough | None, sheet: OutputFile, image: Image) -> None:
+    if on_rough is not None:
+        on_rough(sheet.number, image)
+
+
+def _run_to_mark(request: Resolved) -> Run | None:
+    """The run of a style whose strengths are compared from 0 with several prompts; one is too few to judge a style."""
+    values = {axis.kind: axis.values for axis in request.axes}
+    strengths, prompts = values.get("strength", ()), len(request.prompts) * len(values.get("words", ("",)))
+    if len(request.styles) != 1 or not values.keys() <= {"strength", "words"} or prompts < SCORED:
+        return None
+    path = request.styles[0].path
+    run = run_of_style(path) if path is not None and 0.0 in strengths and len(strengths) > 1 else None
+    return run if run is not None and run.dataset.is_dir() else None
+
+
+def _mark(
+    model: Model, run: Run, drawn: Mapping[float, Mapping[int, Sequence[Image]]], on_progress: OnProgress
+) -> list[str]:
+    """Report which of the strengths to keep; the notes."""
+    from trainers.score.strengths import choose_strength
+
+    in_order = {
+        strength: [picture for number in sorted(files) for picture in files[number]]
+        for strength, files in drawn.items()
+    }
+    best = choose_strength(model, run, in_order)
+    on_progress("note", message=best.reason, **({MARKED: best.score.strength} if best.score is not None else {}))
+    if model.starter:
+        return [best.reason]
+    on_progress("note", message=CHECKED_ON)
+    return [best.reason, CHECKED_ON]
 
 
 def _sheets(request: Resolved, styles: Styles, out: Path) -> list[OutputFile]:

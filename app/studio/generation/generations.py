@@ -40,6 +40,7 @@ from app.studio.generation.state import (
     Stage,
     find_could_yield,
     find_progress,
+    read_marked,
     read_notes,
     reason_of_failure,
 )
@@ -282,7 +283,7 @@ class Generations:
             return None
         error = "" if view.state in (State.FINISHED, State.CANCELLED) else reason_of_failure(view)
         record = record.ended(str(view.state), error, read_notes(folder))
-        record = record.model_copy(update={"seconds": view.summary.seconds})
+        record = record.model_copy(update={"seconds": view.summary.seconds, "marked": read_marked(folder)})
         if self.queue.store.remove(view.job):
             self._write(id, record)
         return Generation(id, folder, record, view.state, ended, pictures)

@@ -18,6 +18,9 @@ from trainers.messages import recorded, to_record
 OLDER_DEFAULTS = {"steps": 25, "sampler": "ddim"}
 """Defaults of requests before they were left to the base."""
 
+MARKED = "strength"
+"""Field of the strength to keep in the event with its sentence."""
+
 OLDER_VALUES: Mapping[str, Any] = {"size": (512, 512), "steps": 25, "guidance": 7.0, "sampler": "ddim"}
 """Values of records that lack them."""
 
@@ -45,6 +48,8 @@ class Record(BaseModel):
     error_message: Any = None
     """The error by `trainers.messages.to_record`; None in older records."""
     seconds: float = 0.0
+    marked: float | None = None
+    """The strength to keep of a comparison."""
     notes: tuple[tuple[str, Any], ...] = ()
     """Notes of its drawing, in English and by `trainers.messages.to_record`."""
 

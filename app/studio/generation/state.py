@@ -12,7 +12,7 @@ from app.jobs.job import Job
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, YIELD
 from app.jobs.view import View
-from app.studio.generation.record import Record, picture_names
+from app.studio.generation.record import MARKED, Record, picture_names
 from app.studio.generation.request import GenerateRequest
 from trainers.errors import OUT_OF_MEMORY, VelaturaError
 from trainers.messages import Message as _
@@ -143,6 +143,12 @@ def read_notes(folder: Path) -> list[str]:
     """Notes of a generation's jobs, such as layers that the base lacks."""
     notes = (event for event in read_events(folder) if event.get("type") == "note")
     return [recorded(note.get(SAID), str(note.get("message", ""))) for note in notes]
+
+
+def read_marked(folder: Path) -> float | None:
+    """The marked strength of a comparison; None without one."""
+    marked = [event[MARKED] for event in read_events(folder) if event["type"] == "note" and MARKED in event]
+    return float(marked[-1]) if marked and type(marked[-1]) in (int, float) else None
 
 
 def _running(views: Mapping[Path, View]) -> list[View]:

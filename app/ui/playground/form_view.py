@@ -19,6 +19,7 @@ from app.ui.playground import text as words
 from app.units import number
 from trainers.config.limits import AxisKind
 from trainers.messages import joined
+from trainers.runs.run import run_of_style
 
 KEYBOARDS: Mapping[str, str] = {"whole": "numeric", "number": "decimal"}
 """`inputmode` of the folded fields by the option's kind; `text` for others."""
@@ -220,9 +221,11 @@ def _usual(sheet: FormState, place: int, kind: AxisKind) -> str:
 
 
 def _axis_hint(sheet: FormState, kind: AxisKind) -> str:
+    first, form = next(iter(sheet.checked.styles), None), sheet.form
     if kind != "step":
-        return words.AXIS_HINTS.get(kind, "")
-    first = next(iter(sheet.checked.styles), None)
+        may_mark = kind == "words" and "strength" in (form.across, form.down) and len(form.styles) == 1
+        is_of_run = may_mark and first is not None and run_of_style(first.path) is not None
+        return joined(" ", (words.AXIS_HINTS.get(kind, ""), words.WORDS_WITH_STRENGTHS if is_of_run else ""))
     kept = steps_of(first.path) if first is not None else {}
     return words.KEPT_STEPS.format(steps=steps_in_words(tuple(kept))) if kept else words.NO_KEPT_STEPS
 

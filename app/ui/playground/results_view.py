@@ -95,6 +95,8 @@ class Grid:
     down: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Figure, ...]], ...]
+    marked: str = ""
+    """The name of the column or row with the strength to keep."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,9 @@ def _grid(generation: Generation, figures: tuple[Figure, ...]) -> Grid | None:
     )
     columns = tuple(words.axis_value(across.kind, value, names, False) for value in across.values)
     first, second = words.axis_name(across.kind, names), words.axis_name(down.kind, names)
-    return Grid(words.GRID.format(across=first, down=second), first, second, columns, rows)
+    marked = generation.record.marked
+    mark = words.axis_value("strength", marked, names, False) if marked is not None else ""
+    return Grid(words.GRID.format(across=first, down=second), first, second, columns, rows, mark)
 
 
 def read_strip(generations: Sequence[Generation], shown: str, service: Generations) -> tuple[Thumbnail, ...]:

@@ -54,6 +54,7 @@ AXIS_HINTS: Mapping[AxisKind, str] = {
     "sampler": _("Names with commas between them."),
     "words": _("The prompt must contain the first; the others take its place."),
 }
+WORDS_WITH_STRENGTHS = _("With four or more, the strength to keep is marked.")
 KEPT_STEPS = _("Kept steps: {steps}.")
 NO_KEPT_STEPS = _("No steps of this style were kept.")
 WORDS_EXAMPLE = _("fox, cat, owl")

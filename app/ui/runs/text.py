@@ -6,6 +6,7 @@ from app.jobs.view import View
 from app.ui.components.runs import text as run_words
 from trainers.messages import Message
 from trainers.messages import Message as _
+from trainers.score import best
 
 NO_RUNS = (_("No runs yet"), _("A run is one training, from your pictures to a style file."))
 NOTHING_YET, NOTHING_PRINTED = _("Nothing yet."), _("Nothing was printed.")
@@ -129,7 +130,7 @@ SCORES_HINT = _(
     "Distance in style from your pictures, as a share of the base's (dashed): lower is nearer. Below it, how much the "
     "pictures differ from the base's of the same prompts."
 )
-CHECKED_ON = _("The choice of the best step was checked on the starter only.")
+CHECKED_ON = best.CHECKED_ON
 DISTANCE, CHANGE_OF_PICTURES, SHARE_OF_BASE = _("Distance in style"), _("Change of the pictures"), _("{share}%")
 BASE_ALONE, BEST_STEP = _("The base, before training"), _("Step {step}, the best")
 SMOOTHING, LOG_SCALE, OVER_IT, NO_RUN = _("Smoothing"), _("Log scale"), _("Another run"), _("None")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainers.score.best import BEST, NONE, UNLIKE, find_best, stops_at
+from trainers.score.best import OF_STEPS, find_best, stops_at
 from trainers.score.score import Score
 
 BASE = Score(0, 10.0, 0.0, 0.0)
@@ -17,7 +17,7 @@ def test_the_least_change_with_most_of_the_gain_is_chosen() -> None:
     best = find_best(BASE, scores)
     # the best gain is 9, so 8.1 is needed: steps 30 and 40 have it, and step 40 changed least
     assert best.score == scores[3]
-    assert best.reason == BEST.format(step=40)
+    assert best.reason == OF_STEPS.best.format(step=40)
 
 
 def test_a_score_with_exactly_the_share_of_the_best_gain_counts() -> None:
@@ -30,7 +30,7 @@ def test_a_gain_within_the_noise_of_seeds_chooses_nothing() -> None:
     near = [score(10, 9.9, 0.2, 0.11), score(20, 10.5, 0.4, 0.1)]
     best = find_best(BASE, near)
     assert best.score is None
-    assert best.reason == NONE
+    assert best.reason == OF_STEPS.none
     assert find_best(BASE, [score(10, 9.89, 0.2, 0.1)]).score is not None
 
 
@@ -58,5 +58,5 @@ def test_a_run_can_end_once_two_samples_in_succession_are_farther(distances, exp
 
 
 def test_pictures_as_far_apart_as_those_of_two_prompts_no_longer_resemble_the_bases() -> None:
-    assert find_best(BASE, [score(10, 2.0, 0.79)]).reason == BEST.format(step=10)
-    assert find_best(BASE, [score(10, 2.0, 0.8)]).reason == UNLIKE.format(step=10)
+    assert find_best(BASE, [score(10, 2.0, 0.79)]).reason == OF_STEPS.best.format(step=10)
+    assert find_best(BASE, [score(10, 2.0, 0.8)]).reason == OF_STEPS.unlike.format(step=10)

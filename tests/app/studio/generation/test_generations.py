@@ -55,6 +55,7 @@ from trainers.formats.read import read_outline
 from trainers.messages import to_record
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
+from trainers.score.best import CHECKED_ON, OF_STRENGTHS
 from trainers.training.train import train
 
 __all__ = ["images", "quick_runs"]
@@ -566,6 +567,35 @@ def test_steps_of_a_run_are_compared_with_guidance(generations, dusk):
         assert gone is not None and [one.whole is None for one in gone.figures] == [False, True, False, False]
     finally:
         shutil.rmtree(run.snapshots)
+
+
+def test_the_strength_nearest_to_the_training_pictures_is_marked(generations, dusk):
+    run = Run(dusk.path.parent.parent)
+    before, pictures = run.dataset.rename(run.folder / "before"), run.dataset
+    alone = fox((dusk, -4.0), axes={"words": ["fox", "cat", "owl", "dog"]}, compare=False)
+    number = generations.add(alone, "anna", ANNA)
+    try:
+        assert do_next(generations.queue.store).state == "finished"
+        pictures.mkdir()
+        for path in generations.find(number).pictures.values():  # those at strength -4 are what it was trained on
+            shutil.copyfile(path, pictures / path.name)
+        for changes, marked in (
+            ({"strength": (6, -4, 0), "words": ["fox", "cat", "owl", "dog"]}, -4.0),
+            ({"strength": (6, 0, -4), "words": ["fox", "cat", "owl"]}, None),
+            ({"strength": (6, 1, -4), "words": ["fox", "cat", "owl", "dog"]}, None),
+            ({"strength": (0, -4), "seed": "1-4"}, None),
+        ):
+            number = generations.add(fox((dusk, 1.0), axes=changes), "anna", ANNA)
+            assert do_next(generations.queue.store).state == "finished"
+            drawn = generations.find(number)
+            shown = results_view.read_picture(drawn, generations)
+            assert shown is not None and shown.grid is not None
+            assert drawn.record.marked == marked and shown.grid.marked == ("" if marked is None else "-4")
+            reasons = () if marked is None else (OF_STRENGTHS.best.format(step=0, strength=marked), CHECKED_ON)
+            assert drawn.record.remarks == reasons
+    finally:
+        shutil.rmtree(pictures, ignore_errors=True)
+        before.rename(pictures)
 
 
 def test_what_has_been_deleted_since_is_said(generations, dusk, tmp_path):
