@@ -88,12 +88,15 @@ def test_no_two_lines_train_the_same_run() -> None:
     assert len(runs) == len(set(runs)), runs
 
 
+LEFT_OUT = ("demo", "ui", "stop", "resume", "best", "score")
+
+
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("pages", [RUN[:1], pytest.param(RUN, marks=pytest.mark.thorough)], ids=["first", "all"])
 def test_the_lines_run_one_after_the_other(
     pages: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the order they are given, with fewer steps; all but demo, studio, stopping, and what needs a real base."""
+    """In the order they are given, with fewer steps; those that need pictures, a real base or a person are left out."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VELATURA_HOME", raising=False)
     write_pictures(tmp_path / "my-paintings", "fox in snow.png", "a boat.png")
@@ -102,7 +105,7 @@ def test_the_lines_run_one_after_the_other(
     more["ranks"] = ("--times", "1")
     done = []
     for words in velatura_lines(*pages):
-        if words[0] in ("demo", "ui", "stop", "resume") or words[:2] == ["models", "get"] or "--base" in words:
+        if words[0] in LEFT_OUT or words[:2] == ["models", "get"] or "--base" in words:
             continue
         if words[0] == "worker":  # does its jobs in processes, which `tests/app/cli/test_queue.py` waits for
             while (store := Store(Path("outputs"))).line():

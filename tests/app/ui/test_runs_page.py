@@ -25,7 +25,7 @@ from app.studio.runs.notes import Notes, read_notes
 from app.studio.studio_queue import StudioQueue
 from tests.app.ui.ended_runs import write_run, write_snapshot
 from tests.app.ui.server import MEASURED, SLOWER_STEPS, Process
-from tests.app.ui.visitor import Tab, expect_layout, open_tab, put_far_away, try_out, widest
+from tests.app.ui.visitor import Tab, expect_layout, open_tab, put_far_away, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
 from tests.waiting import wait_until
 from trainers.data.captions import own_caption
@@ -487,7 +487,6 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted(page, place):
     page.get_by_label("Search settings").fill("seed")
     page.locator("[data-setting='seed']").fill("9")
     page.locator("[data-setting='seed']").blur()
-    try_out(page)
     page.get_by_role("link", name="Next: start").click()
     expect(page.get_by_label("Name of the style")).to_have_value("sampled 2")
     page.get_by_role("button", name="Start training").click()
