@@ -198,6 +198,7 @@ def in_plain(item: StyleEntry) -> Answer:
         "bytes": item.size,
         "made": item.made,
         "run": item.run,
+        "step": item.step,
         "note": item.about.note,
         "tags": list(item.about.tags),
     }

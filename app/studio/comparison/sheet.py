@@ -18,21 +18,23 @@ LETTERS = 18
 
 
 def draw_sheet(grid: StepGrid, names: Sequence[str]) -> Image:
-    """A table for each row below its name, one below the other; what is not drawn stays empty."""
+    """A table for each row below its name, one below the other; strengths without a picture are left out."""
     from PIL import Image
 
     from trainers.sampling.grid import PAPER, make_grid
 
     pictures = {place: decoded(path) for place, path in grid.pictures.items()}
+    drawn = {strength for _, strength in grid.candidates}
+    strengths = [strength for strength in grid.strengths if strength in drawn] or grid.strengths
     sizes = {picture.size for picture in pictures.values()} or {(LEAST, LEAST)}
-    count = max(len(grid.steps), len(grid.rows) * len(grid.strengths), 1)
+    count = max(len(grid.steps), len(grid.rows) * len(strengths), 1)
     side = min(max(max(sizes)), MOST_CELL, max(LEAST, LARGEST // count))
     empty = Image.new("RGB", min(sizes), PAPER)
     columns, tables = [label("step", step) for step in grid.steps], []
     for row, name in zip(grid.rows, names, strict=True):
         lines = [
             (label("strength", strength), [pictures.get((row, step, strength), empty) for step in grid.steps])
-            for strength in grid.strengths
+            for strength in strengths
         ]
         title = textwrap.shorten(name, LETTERS * (1 + len(columns)), placeholder=" …")
         tables.append(make_grid(lines, columns, title, side))

@@ -87,6 +87,8 @@ class StyleEntry:
     """Programs with a LoRA folder that read the whole file; None for untested layer names."""
     partly: tuple[str, ...] = ()
     """Programs that read only part of it."""
+    step: int | None = None
+    """The step of its run that it is of; None if unknown."""
     about: Notes = NO_NOTES
     """The note and the tags of its run."""
 

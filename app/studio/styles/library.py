@@ -27,7 +27,7 @@ from app.studio.names import plain, safe_name
 from app.studio.programs.install import Form, choose_form
 from app.studio.programs.targets import DIFFUSERS_TARGET, TITLES, Target
 from app.studio.public_files import link_or_copy, offer_version, put_packed
-from app.studio.runs.chosen import choice_of, chosen_style, is_snapshot
+from app.studio.runs.chosen import choice_of, chosen_step, chosen_style, is_snapshot
 from app.studio.runs.notes import read_notes
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import NO_NAME, StyleEntry, check_numbers, read_entry, read_found, unreadable
@@ -95,10 +95,13 @@ class StyleLibrary:
             threading.Thread(target=read, name="styles", daemon=True).start()
 
     def _look(self) -> list[StyleEntry]:
-        chosen = ((chosen_style(view.job.folder, choice_of(view)), view) for view in self.queue.runs())
-        runs = {path: view for path, view in chosen if path is not None}
+        runs = dict[Path, tuple[View, int | None]]()
+        for view in self.queue.runs():
+            choice = choice_of(view)
+            if (chosen := chosen_style(view.job.folder, choice)) is not None:
+                runs[chosen] = view, chosen_step(view, choice)
         others = imported_files(self.paths.styles)
-        items = [self._trained(path, view) for path, view in runs.items()]
+        items = [self._trained(path, *of) for path, of in runs.items()]
         owners = self._owners() if others else {}
         items += [self._found(path, owners) for path in others]
         self._read = {path: self._read[path] for path in (*runs, *others) if path in self._read}
@@ -297,12 +300,12 @@ class StyleLibrary:
             return Form(item.path)
         return choose_form(read_outline(item.path), item.name, TITLES[target], item.family)
 
-    def _trained(self, path: Path, view: View) -> StyleEntry | None:
+    def _trained(self, path: Path, view: View, step: int | None) -> StyleEntry | None:
         item = self._known(path, view)
         if item is None:
             return None
         alias, about = renamed_style(view.job.folder), read_notes(view.job.folder)
-        return replace(item, name=alias or item.name, about=about)
+        return replace(item, name=alias or item.name, about=about, step=step)
 
     def _found(self, path: Path, owners: Mapping[str, str]) -> StyleEntry | None:
         item = self._known(path, None)

@@ -114,12 +114,13 @@ def put_into(item: StyleEntry, place: Place) -> Message:
     report = (words.WAS_IN if done.was_there else words.IS_IN).format(
         program=program, name=done.file.stem, file=short(done.file)
     )
+    step = words.TAKEN_STEP.format(step=item.step) if item.step is not None else ""
     is_silent = place.kind in words.USE_SILENT and not item.words and item.method != TEXTUAL_INVERSION
     uses = words.USE_SILENT if is_silent else words.USE_IN
     use = uses[place.kind].format(file=done.file.name, folder=short(done.file.parent), prompt=done.prompt)
     left = words.LEAVES_OUT.format(program=program, what=done.left_out) if done.left_out else ""
     note = Sentence.of(done.note) if done.note else ""
-    return joined(" ", [report, use, left, note])
+    return joined(" ", [report, step, use, left, note])
 
 
 def short(path: Path) -> str:

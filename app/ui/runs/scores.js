@@ -29,7 +29,7 @@ const scoreFigure = (kind, {rows, best}) => {
     ),
     hair = best === null ? '' : `<path class="mark" d="M${x(best)} 0V${height}"/>`,
     under = y(values[0]) + (kind === 'distance' ? 18 : -6), // its curve falls from the base's line, or rises
-    title = `<text class="name" x="${width - after}" y="${under}">${words[kind]}</text>`,
+    title = `<text class="name" x="${width - after - 8}" y="${under}">${words[kind]}</text>`,
     all = [...scale, base, hair, `<path class="${kind}" d="${line}"/>`, ...circles, title].join('');
   return `<svg width="${width}" height="${height}" aria-hidden="true">${all}</svg>`;
 };

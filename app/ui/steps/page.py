@@ -18,6 +18,7 @@ from app.studio.comparison.sheet import draw_sheet
 from app.studio.comparison.step_grid import STRENGTHS, StepGrid, StepGrids
 from app.studio.comparison.votes import Votes, add_vote, read_votes, undo_vote
 from app.studio.public_files import name_for_download
+from app.studio.runs.chosen import snapshots
 from app.studio.services import Services
 from app.ui.components import text as shared
 from app.ui.components.controls import banner
@@ -128,7 +129,7 @@ class StepsPage:
         view = self.queue.find(query.get("id", ""))
         rows = [int(name[3:]) for name in query if ROW.fullmatch(name)]
         grid = self.grids.read(view, query.get("steps", ""), query.get("strengths", ""), rows)
-        if grid is None or not grid.every_row:
+        if grid is None or not grid.every_row or not snapshots(view.job.folder):
             raise VelaturaError(words.NO_STEPS)
         return view, grid
 

@@ -9,7 +9,7 @@ from trainers.messages import Message as _
 from trainers.score.votes import Rating
 
 TITLE, LEAD = _("Compare steps"), _("The same prompts and seeds at every step and strength.")
-NOTHING, NO_STEPS = _("Nothing to compare yet"), _("this run has kept no step with a picture yet")
+NOTHING, NO_STEPS = _("Nothing to compare"), _("this run has kept no step with a picture")
 FILE = "steps"
 CHOICE, STEPS, STRENGTHS, PROMPTS = _("Steps, strengths, prompts"), _("Steps"), _("Strengths"), _("Prompts")
 SHOW, DRAW, DRAWN = _("Show"), _("Draw {pictures}"), _("{count} of {total} pictures are drawn.")
@@ -36,12 +36,12 @@ LEFT, RIGHT, TIE, UNDO = (
 )
 VOTE_KEYS = _("Keys: ← left, → right, ↓ or space no difference, U undo.")
 NO_VOTES, VOTED = _("No votes yet."), _("{count} of about {about} votes")
-TOO_FEW, AHEAD = _("Too few votes to tell: {count} of about {about}."), _("{candidate} is ahead of the others.")
-LEVEL = _("After {count} votes none is clearly ahead.")
+TOO_FEW = _("Too few votes to tell: {count} of about {about}. About {more} to go.")
+AHEAD, LEVEL = _("{candidate} is ahead of the others."), _("After {count} votes none is clearly ahead.")
 CANDIDATE, CHANCE = _("Candidate"), _("Chosen over an average one")
 CHANCE_IS, VOTES = _("{chance} ({low} to {high})"), _("Votes")
 CHANCE_HINT = _("The range holds the true value in 95 of 100 cases. A tie counts half for each.")
-AT = _("Step {step} at {strength}")
+AT = _("Step {step} at strength {strength}")
 
 
 def candidate(which: Candidate) -> str:

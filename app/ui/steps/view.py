@@ -85,4 +85,4 @@ def read_result(grid: StepGrid, votes: Votes) -> Result:
     if linked and is_ahead(ratings):
         return Result(words.AHEAD.format(candidate=words.candidate(next(iter(ratings)))), count, about, True, ratings)
     sentence = words.LEVEL if linked and count >= about else words.TOO_FEW
-    return Result(sentence.format(count=count, about=about), count, about, False, ratings)
+    return Result(sentence.format(count=count, about=about, more=max(1, about - count)), count, about, False, ratings)

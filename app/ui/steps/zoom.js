@@ -88,7 +88,7 @@ const linkGrid = root => {
       row = rows.findIndex(cells => cells.includes(cell)),
       next = rows[row + down]?.[rows[row].indexOf(cell) + right];
     if (!next) return;
-    cell.tabIndex = -1;
+    for (const other of root.querySelectorAll('td[tabindex="0"]')) other.tabIndex = -1;
     next.tabIndex = 0;
     next.focus();
   };

@@ -29,6 +29,7 @@ IS_HERE, ARE_HERE = _("{} was imported."), _("{} styles were imported.")
 RENAMED = _("Renamed to {}.")
 
 ON, ON_STARTER, ON_UNKNOWN = _("on {}"), _("on the starter"), _("for an unknown base")
+OF_STEP = _("step {step}")
 WHOLE_CHANGE = _("whole change")
 FOREIGN, FOREIGN_SILENT = (
     _("Made elsewhere: these words come from the file."),

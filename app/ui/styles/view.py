@@ -61,6 +61,7 @@ def read_card(
     facts = (
         words.method(item.method),
         words.ON_STARTER if item.starter else words.ON.format(item.base) if item.base else words.ON_UNKNOWN,
+        words.OF_STEP.format(step=item.step) if item.step is not None else "",
         readable_size(item.size),
         day(item.made, time.time()),
         by(item.owner, actor),

@@ -117,6 +117,7 @@ def test_a_style_is_listed_fetched_in_its_forms_and_drawn_with(client: Any, plac
 
     (style,) = client.predict("dusk", api_name="/styles")["styles"]
     assert (style["id"], style["method"], style["words"], style["run"]) == (now["style"], "lora", ["dusk"], run)
+    assert style["step"] == now["step"]
     write_notes(place.out / run, "too strong", "blue")
     (style,) = client.predict("#BLUE", api_name="/styles")["styles"]
     told = client.predict(run, api_name="/status")

@@ -110,7 +110,7 @@ def test_steps_are_compared_in_a_grid_voted_on_and_saved(page, studio, run, tmp_
     page.get_by_text("2 of about 10 votes").wait_for()
     assert [each.won for each in read_votes(run).votes] == [1, 0]
     page.get_by_role("link", name="Show the result").click()
-    page.get_by_text("Too few votes to tell: 2 of about 10.").wait_for()
+    page.get_by_text("Too few votes to tell: 2 of about 10. About 8 to go.").wait_for()
     expect(page.get_by_role("rowheader", name="Strength")).to_have_text(["Strength 1", "Strength 1"])
 
     page.goto((tmp_path / "voted steps.html").as_uri())

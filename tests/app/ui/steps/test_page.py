@@ -84,6 +84,7 @@ def test_the_address_says_what_is_compared_and_every_picture_has_a_name(page):
     ]
     assert re.findall(r'aria-label="(step [^"]+)"', shown(page, asked)["grid"]) == wanted
     parts = shown(page, ASKED)
+    assert parts["grid"].count('tabindex="0"') == 1, "Tab leads into the grid once, and arrow keys from there"
     names = re.findall(r'aria-label="(step [^"]+)"', parts["grid"])
     nasty = "&lt;b&gt;a fox&lt;/b&gt; ${1} &#34;&#39;"
     assert names == [f"step {step}, strength 1, {prompt}" for prompt in (nasty, "a boat") for step in STEPS]
@@ -154,10 +155,10 @@ def test_the_result_is_one_sentence_and_a_range_for_each(page, run):
         return shown(page, ASKED)["votes"]
 
     assert "verdict" not in shown(page, ASKED)["votes"]
-    assert words.TOO_FEW.format(count=3, about=10) in vote(0, 3)
+    assert words.TOO_FEW.format(count=3, about=10, more=7) in vote(0, 3)
     assert words.LEVEL.format(count=12) in vote(1, 3) + vote(0, 3) + vote(1, 3)
     html = vote(1, 14)
-    assert words.AHEAD.format(candidate="Step 9137 at 1") in html
+    assert words.AHEAD.format(candidate="Step 9137 at strength 1") in html
     ranges = re.findall(r"(\d+)% \((\d+)% to (\d+)%\)", html)
     assert len(ranges) == 2 and all(int(low) < int(mean) < int(high) for mean, low, high in ranges)
     assert html.index("Step 9137") < html.index("Step 7311")
@@ -190,6 +191,7 @@ def test_an_address_that_names_nothing_is_answered(page, run, asked):
 def test_a_run_that_kept_nothing_says_so(page, services):
     folder = write_run(services.paths.runs, "dusk")
     services.queue.store.add(NewJob(TRAIN, folder), phase="ended")
+    assert words.NOTHING in shown(page, "id=dusk")["head"], "one style and no steps are nothing to compare"
     (folder / "style" / "dusk.safetensors").unlink()
     assert words.NOTHING in shown(page, "id=dusk")["head"]
     (folder / "chosen.json").write_text(json.dumps({"step": 1}))
