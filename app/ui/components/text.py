@@ -113,7 +113,7 @@ PUT_TITLE, PUT = _("Put {} into a program"), _("Put it there")
 PUT_TEXT = _("Say once where the program lies on this computer. Its entry is in the menu from then on.")
 PROGRAM, PROGRAM_FOLDER = _("Program"), _("Its folder")
 IS_IN = _("{name} is in {program} now: {file}.")
-TAKEN_STEP = _("It is of step {step}.")
+TAKEN_STEP = _("It is the style of step {step}.")
 WAS_IN = _("{name} was in {program} already: {file}.")
 USE_IN = {
     "comfyui": _("Press R there to read the folders again, choose {file} in Load LoRA, and prompt: {prompt}"),
