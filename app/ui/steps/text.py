@@ -21,7 +21,7 @@ KEYS = _(
 )
 AS_PICTURE, AS_PAGE = _("One picture (PNG)"), _("One web page (HTML)")
 GRID, CELL = _("Steps by strengths"), _("step {step}, strength {strength}, {prompt}")
-NOT_DRAWN, COMES, EMPTY_CELL = _("not drawn"), _("Being drawn"), _("{name}: not drawn")
+NOT_DRAWN, COMES, EMPTY_CELL = _("not drawn"), _("Being drawn"), _("{name}: {state}")
 STEP, STRENGTH, SEEDED = _("Step {step}"), _("Strength {strength}"), _("{prompt}, seed {seed}")
 
 # The blind vote
@@ -49,10 +49,10 @@ def candidate(which: Candidate) -> str:
     return AT.format(step=which[0], strength=strength(which[1]))
 
 
-def cell(step: int, at: float, prompt: str, drawn: bool) -> str:
-    """The name of a place of the grid."""
+def cell(step: int, at: float, prompt: str, state: str) -> str:
+    """The name of a place of the grid; `state` says why it has no picture."""
     name = CELL.format(step=step, strength=strength(at), prompt=prompt)
-    return name if drawn else EMPTY_CELL.format(name=name)
+    return EMPTY_CELL.format(name=name, state=state) if state else name
 
 
 def chance(rating: Rating) -> str:

@@ -286,7 +286,11 @@ def test_a_style_is_downloaded_for_the_program_and_put_into_it(queue, tmp_path, 
     saved = page.on_fetched(FileWanted(file="style"), SOMEBODY, "a")[page.files]
     assert saved["name"] == "a.safetensors" and saved["address"]
     notice = page.on_fetched(FileWanted(file="put"), SOMEBODY, "a")[page.notice]
-    assert "a is in ComfyUI now" in notice and "It is the style of step 150." in notice and "It needs no trigger word." in notice
+    assert (
+        "a is in ComfyUI now" in notice
+        and "It is the style of step 150." in notice
+        and "It needs no trigger word." in notice
+    )
     assert (comfy / "models/loras/a.safetensors").read_bytes() == Run(run).snapshot(150).read_bytes()
     put = RunAction(what="put", about="a", program="comfyui", folder=str(other))
     assert "a is in ComfyUI now" in page.on_asked(put, SOMEBODY, "a", "")[page.notice]

@@ -101,6 +101,8 @@ def test_what_is_missing_is_counted_and_who_may_not_change_the_run_only_looks(pa
         'data-do="draw"' not in other["head"] and "vote=1" not in other["head"] and 'data-fetch="png"' in other["head"]
     )
     assert "data-whole" in other["grid"] and ballot(page, "ben") == ""
+    place = page.grids.read(page.queue.find("dusk"), strengths="0.5").places[-1]
+    assert words.cell(*place[1:], "a boat", words.COMES) == "step 9137, strength 0.5, a boat: Being drawn"
     belongs = str(BELONGS_TO.format(name="dusk", owner="anna"))
     for what in ("draw", "cancel", "hurry", "left", "tie", "undo"):
         assert belongs in act(page, what, ballot(page), "ben"), what
