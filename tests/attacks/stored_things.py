@@ -24,7 +24,7 @@ from app.studio.styles.entry import NOTE_KEYS
 from app.studio.styles.library import StyleLibrary
 from app.studio.sweeps.sweep_file import KeptAxis, KeptRun, Sweep, write_sweep
 from tests.app.jobs.working import CPU
-from tests.app.ui.ended_runs import write_run
+from tests.app.ui.ended_runs import write_run, write_snapshot
 from tests.trainers.tiny_runs import write_images
 from trainers.runs.events import Recorder
 
@@ -99,6 +99,7 @@ class Things:
     def _ended_runs(self) -> None:
         self._run("mine", VISITOR)
         told = self._run("told", self.owner)
+        write_snapshot(told, 2)
         record = Recorder(told)
         record("anew")
         facts = {name: self.long(name) for name in ("method", "base", "device")}
