@@ -35,7 +35,7 @@ LEFT, RIGHT, TIE, UNDO = (
     _("Undo the last vote"),
 )
 VOTE_KEYS = _("Keys: ← left, → right, ↓ or space no difference, U undo.")
-NO_VOTES, VOTED = _("No votes yet."), _("{count} of about {about} votes")
+NO_VOTES, VOTED, VOTED_ENOUGH = _("No votes yet."), _("{count} of about {about} votes"), _("{count} votes")
 TOO_FEW = _("Too few votes to tell: {count} of about {about}. About {more} to go.")
 AHEAD, LEVEL = _("{candidate} is ahead of the others."), _("After {count} votes none is clearly ahead.")
 CANDIDATE, CHANCE = _("Candidate"), _("Chosen over an average one")
