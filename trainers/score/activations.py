@@ -4,9 +4,10 @@ A picture's latents get the fixed noise of the timestep T/2; the denoiser runs o
 of a block in its middle, whose activations x have the shape (channels, places).
 
 * The *style* of a picture is the vector (μ, σ) of each channel's mean and deviation over the places, and that of a set
-  its mean over the pictures. The distance of a set from the training pictures is ‖((μ, σ) − (μ', σ')) / s‖ / √d, with s
-  the training pictures' own spread in each of the d numbers: with s = 1, W₂ between Gaussians with diagonal covariance
-  (IntroStyle, Kumar et al. 2024, arXiv 2412.14432, section 3.2).
+  its mean over the pictures. The distance of a set from the training pictures is ‖((μ, σ) − (μ', σ')) / s‖ / √d, where
+  s is the training pictures' standard deviation in each of the d numbers, plus a tenth of its mean over them. Without
+  any deviation s = 1; then it is W₂ / √d between Gaussians with diagonal covariance (IntroStyle, Kumar et al. 2024,
+  arXiv 2412.14432, section 3.2).
 * The *change* between two pictures is the mean over the places of ‖x/‖x‖ − x'/‖x'‖‖ (0 to 2): LPIPS (Zhang et al.
   2018, arXiv 1801.03924, equation 1) without its learned weights.
 """
@@ -30,7 +31,7 @@ TIME = 0.5
 """Share of the schedule's timesteps at which pictures are looked at."""
 BATCH = 8
 FLOOR = 0.1
-"""Smallest spread of a number of a style, as a share of the mean spread."""
+"""Share of the mean spread that is added to the spread of each number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ def observe(model: Model, images: Tensor) -> Activations:
 def style_distance(drawn: Tensor, trained: Tensor) -> float:
     """The distance of a set of styles `(n, 2c)` from the training pictures' `(m, 2c)`, in units of their spread."""
     spread = trained.std(0, correction=0)
-    spread = spread + FLOOR * spread.mean() if len(trained) > 1 else torch.ones_like(spread)
+    spread = spread + FLOOR * spread.mean() if spread.any() else torch.ones_like(spread)
     return float(((drawn.mean(0) - trained.mean(0)) / spread).norm() / spread.numel() ** 0.5)
 
 

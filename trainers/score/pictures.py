@@ -44,11 +44,12 @@ class PictureScores:
         seen = [observe(model, trained_pixels(item)) for item in chosen]
         self.trained = torch.cat([each.style for each in seen])
         self.before = observe(model, as_pixels(before))
-        self._same_size = [
-            (item.path.name, each)
-            for item, each in zip(chosen, seen, strict=True)
-            if each.content.shape == self.before.content[:1].shape
-        ]
+        size = self.before.content[:1].shape
+        alike = [(item, each) for item, each in zip(chosen, seen, strict=True) if each.content.shape == size]
+        self._names = [item.path.name for item, _ in alike]
+        self._same_size = Activations.cat([each for _, each in alike]) if len(alike) > 1 else None
+        if self._same_size is not None:
+            self._nearest = changes(self._same_size, self._same_size).fill_diagonal_(torch.inf).min()
 
     def observe(self, model: Model, pictures: Sequence[Image]) -> Activations:
         """What the base sees in a step's pictures, in the order of those from before training."""
@@ -62,13 +63,11 @@ class PictureScores:
 
     def find_copy(self, drawn: Activations) -> Copy | None:
         """The drawn picture that is most like a training picture, if two training pictures are never so alike."""
-        if len(self._same_size) < 2:
+        if self._same_size is None:
             return None
-        trained = Activations.cat([each for _, each in self._same_size])
-        between = changes(trained, trained).fill_diagonal_(torch.inf).min()
-        near = changes(drawn, trained)
+        near = changes(drawn, self._same_size)
         number, place = divmod(int(near.argmin()), near.shape[1])
-        return Copy(number, self._same_size[place][0]) if near.min() < between else None
+        return Copy(number, self._names[place]) if near.min() < self._nearest else None
 
 
 def some_of(items: Sequence[Item]) -> Sequence[Item]:

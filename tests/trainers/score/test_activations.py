@@ -4,11 +4,14 @@ import math
 
 import pytest
 import torch
+from PIL import Image
 
-from trainers.config.sections import Base
+from tests.trainers.data.pictures import scene
+from trainers.config.sections import Base, Data
+from trainers.data.dataset import load_dataset
 from trainers.models.load import load_model
 from trainers.score.activations import Activations, change, changes, observe, style_distance
-from trainers.score.pictures import gain_error
+from trainers.score.pictures import Copy, PictureScores, gain_error
 
 
 def test_style_distance_is_in_units_of_the_training_pictures_spread() -> None:
@@ -16,7 +19,8 @@ def test_style_distance_is_in_units_of_the_training_pictures_spread() -> None:
     spreads = (1 + 0.1 * 1.5, 2 + 0.1 * 1.5)
     assert style_distance(drawn, trained) == pytest.approx(math.hypot(4 / spreads[0], 6 / spreads[1]) / math.sqrt(2))
     one = torch.tensor([[1.0, 2.0]])
-    assert style_distance(torch.tensor([[4.0, 6.0]]), one) == pytest.approx(5 / math.sqrt(2))  # no spread
+    for same in (one, one.repeat(2, 1)):  # no spread
+        assert style_distance(torch.tensor([[4.0, 6.0]]), same) == pytest.approx(5 / math.sqrt(2))
 
 
 def test_change_is_the_mean_distance_of_unit_vectors() -> None:
@@ -50,3 +54,16 @@ def test_the_starter_sees_style_and_content(starter: object) -> None:
     assert style_distance(seen.style[:1], seen.style[1:2]) > 0.1
     assert seen.content.norm(dim=1).sub(1).abs().max() < 1e-5
     assert change(seen, seen).max() == 0
+
+
+def test_a_drawn_picture_nearer_to_a_training_picture_than_two_of_them_are_is_a_copy(starter, tmp_path) -> None:
+    for number in range(3):
+        Image.blend(scene(0, (128, 128)), scene(number, (128, 128)), 0.3).save(tmp_path / f"{number}.png")
+    items = load_dataset(tmp_path, Data(cache=False), 0, 128, 8, "").items
+    pictures = [scene(number, (128, 128)) for number in range(10, 14)]
+    scores = PictureScores(starter, items, pictures)
+    assert scores.find_copy(scores.before) is None
+    copied = scores.observe(starter, [*pictures[:2], Image.open(tmp_path / "1.png"), pictures[3]])
+    assert scores.find_copy(copied) == Copy(2, "1.png")
+    alone = PictureScores(starter, items[:1], pictures)
+    assert alone.find_copy(copied) is None
