@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,6 +181,8 @@ class Previews:
         if len(pictures) == self.plan.count:
             model, network = self.session.model, self.session.network
             with evaluating(model), network.at_strength(0):
+                if step and self._scores is None:  # an earlier version recorded none, or the base has changed
+                    self._record_score(model, pictures, 0)
                 self._record_score(model, pictures, step)
 
     def _record_score(self, model: Model, pictures: list[Image], step: int) -> None:
@@ -422,10 +425,10 @@ class Previews:
 
 
 def read_pictures(folder: Path, params: SamplingParams) -> list[Image]:
-    """The pictures in a folder that were drawn with these parameters. Raises UnreadableError."""
+    """The pictures in a folder that were drawn with these parameters, up to a missing one. Raises UnreadableError."""
     width, height = params.size
     places = (folder / _name(number) for number in range(len(params.pictures)))
-    return [flatten(open_image(place, keep_pixels=width * height)) for place in places if place.is_file()]
+    return [flatten(open_image(place, keep_pixels=width * height)) for place in takewhile(Path.is_file, places)]
 
 
 def _name(number: int) -> str:

@@ -44,6 +44,8 @@ def test_the_pictures_of_an_order_are_read_no_larger_than_they_were_drawn(tmp_pa
     write_bomb(tmp_path / "01.png")
     with pytest.raises(UnreadableError, match="is too large"):
         read_pictures(tmp_path, PARAMS)
+    (tmp_path / "00.png").unlink()
+    assert read_pictures(tmp_path, PARAMS) == []  # none stands in the place of another
 
 
 def test_the_words_of_a_base_stand_in_front_of_every_sample_prompt(tmp_path: Path) -> None:

@@ -82,6 +82,17 @@ def test_a_killed_run_records_the_scores_of_an_uncut_one(kind, scored, quick, tm
     assert cut == uncut
 
 
+def test_a_run_that_an_earlier_version_began_scores_its_base_when_it_goes_on(scored, quick, tmp_path):
+    run = Run(tmp_path / "dusk")
+    train(quick(LAYERS), tmp_path, listener=stopping_at(run, 3))
+    events = run.folder / "events.jsonl"
+    lines = events.read_text(encoding="utf-8").splitlines(keepends=True)
+    events.write_text("".join(line for line in lines if '"type": "score"' not in line), encoding="utf-8")
+    resume(run)
+    scores = recorded_scores(run.folder)
+    assert scores[0] == recorded_scores(scored.folder)[0] and best_of(scores) is not None
+
+
 def early_stops(run: Run) -> list[tuple[int, int, int]]:
     return [(event["step"], event["nearest"], event["further"]) for event in events_of(run, "early_stop")]
 
