@@ -42,7 +42,7 @@ def read_votes(run: Path) -> Votes:
                 del votes[-1:]
                 continue
             vote = Vote(_candidate(entry["first"]), _candidate(entry["second"]), float(entry["won"]))
-            if vote.won in (0, 0.5, 1):
+            if vote.won in (0, 0.5, 1) and vote.first != vote.second:
                 votes.append((vote, str(entry["prompt"])))
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
             continue

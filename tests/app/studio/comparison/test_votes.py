@@ -55,6 +55,7 @@ def test_a_vote_on_an_older_state_is_left_out(run):
         '{"first": [1], "second": [2, 1.0], "won": 1, "prompt": "x"}',
         '{"first": [1e999, 1], "second": [2, 1.0], "won": 1, "prompt": "x"}',
         '{"first": [1, 1.0], "second": [2, 1.0], "won": "often", "prompt": "x"}',
+        '{"first": [1, 1.0], "second": [1, 1.0], "won": 1, "prompt": "x"}',
     ],
 )
 def test_damaged_lines_count_as_none_and_stay(run, damage):
