@@ -25,6 +25,7 @@ from tests.app.ui.ended_runs import write_run, write_snapshot
 from tests.trainers.conftest import images, quick_runs
 from tests.trainers.tiny_runs import quick_settings
 from trainers.errors import VelaturaError
+from trainers.sampling.grid import make_grid
 from trainers.training.train import train
 
 __all__ = ["images", "quick_runs"]
@@ -102,6 +103,22 @@ def test_a_run_without_a_style_has_no_grid_and_a_damaged_one_says_so(queue, grid
     (view.job.folder / "config.toml").write_text("steps = [", encoding="utf-8")
     with pytest.raises(VelaturaError, match="config"):
         grids.read(view)
+
+
+def test_the_pictures_of_a_sheet_are_no_larger_in_memory_than_on_it(queue, grids, monkeypatch):
+    view = written(queue, 20)
+    grid = grids.read(view)
+    for path in grid.pictures.values():
+        Image.new("RGB", (1024, 768)).save(path)
+    sizes: set[tuple[int, int]] = set()
+
+    def spied(rows: Any, *arguments: Any) -> Any:
+        sizes.update(picture.size for _, pictures in rows for picture in pictures)
+        return make_grid(rows, *arguments)
+
+    monkeypatch.setattr("trainers.sampling.grid.make_grid", spied)
+    draw_sheet(grid, ["a fox", "a boat"])
+    assert sizes == {(512, 384)}
 
 
 def test_only_who_may_change_the_run_draws_or_cancels(queue, grids):
