@@ -95,7 +95,7 @@ def _number(value: float | None) -> str:
 
 def _state(result: Result) -> str:
     view = result.member.view
-    if view is None or not view.summary.steps or result.is_finished:
+    if view is None or not view.summary.steps or view.summary.ended == "finished":
         return result.state
     return f"{result.state} {view.summary.step}/{view.summary.steps}"
 

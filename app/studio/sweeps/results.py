@@ -66,8 +66,10 @@ class Result:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it has finished its training."""
-        return self.member.view is not None and self.member.view.state == State.FINISHED
+        """Whether it has finished its training, or was stopped after it no longer came nearer to the style."""
+        view = self.member.view
+        is_early = view is not None and view.state == State.STOPPED and view.summary.early_stop != (0, 0)
+        return is_early or self.state == State.FINISHED
 
 
 def read_result(member: Member, losses: Losses | None = None) -> Result:

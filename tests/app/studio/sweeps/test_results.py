@@ -92,3 +92,14 @@ def test_means_over_seeds_say_how_far_their_runs_differ(store) -> None:
     assert means[2].loss == pytest.approx(sum(losses) / 2, abs=1e-6)
     assert means[2].spread == pytest.approx(max(losses) - min(losses), abs=1e-6) and means[2].held_out_loss is None
     assert means_over_seeds(sweep.axes[:1], results) == []
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_run_that_ended_early_counts_in_the_mean_and_one_stopped_by_hand_does_not(early, store) -> None:
+    sweep = write_ended_sweep(store.runs, "dusk", RANKS, Axis(("seed",), (0, 1)))
+    record = Recorder(store.runs / "dusk-r8-s0")
+    if early:
+        record("early_stop", step=20, nearest=10, further=2, message="It ends early.")
+    record("stopped", step=20, seconds=1.0)
+    mean = next(mean for mean in means_over_seeds(sweep.axes, results_of(store, sweep)) if mean.values == (8,))
+    assert mean.finished == 1 + early
