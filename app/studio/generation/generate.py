@@ -23,6 +23,7 @@ from trainers.config.presets import STARTER
 from trainers.config.sections import SCORED
 from trainers.errors import VelaturaError
 from trainers.messages import Message
+from trainers.messages import Message as _
 from trainers.models.files.hub import local_path
 from trainers.runs.run import Run, run_of_style
 from trainers.score.best import CHECKED_ON
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from trainers.models.model import Model
     from trainers.sampling.sample import SamplingParams
 
+UNMARKED = _("No strength is marked: {reason}")
 OnRough = Callable[[int, "Image"], None]
 """Called with the index of a picture and its preview."""
 
@@ -136,7 +138,12 @@ def _mark(
         strength: [picture for number in sorted(files) for picture in files[number]]
         for strength, files in drawn.items()
     }
-    best = choose_strength(model, run, in_order)
+    try:
+        best = choose_strength(model, run, in_order)
+    except VelaturaError as error:  # the pictures are drawn
+        unmarked = UNMARKED.format(reason=error.message)
+        on_progress("note", message=unmarked)
+        return [unmarked]
     on_progress("note", message=best.reason, **({MARKED: best.score.strength} if best.score is not None else {}))
     if model.starter:
         return [best.reason]

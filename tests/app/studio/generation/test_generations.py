@@ -593,6 +593,15 @@ def test_the_strength_nearest_to_the_training_pictures_is_marked(generations, du
             assert drawn.record.marked == marked and shown.grid.marked == ("" if marked is None else "-4")
             reasons = () if marked is None else (OF_STRENGTHS.best.format(step=0, strength=marked), CHECKED_ON)
             assert drawn.record.remarks == reasons
+        shutil.rmtree(pictures)
+        pictures.mkdir()
+        words = ["fox", "cat", "owl", "dog"]
+        number = generations.add(fox((dusk, 1.0), axes={"strength": (0, -4), "words": words}), "anna", ANNA)
+        assert do_next(generations.queue.store).state == "finished", (
+            "the pictures are drawn whether one is marked or not"
+        )
+        (remark,) = generations.find(number).record.remarks
+        assert str(remark).startswith("No strength is marked: ")
     finally:
         shutil.rmtree(pictures, ignore_errors=True)
         before.rename(pictures)
