@@ -38,7 +38,7 @@ def score_run(run: Run) -> list[Score]:
     dtype = choose_format(config.train.precision, device, small=config.base.model == STARTER)
     model = load_model(config.base.whole(), dtype, device)
     dataset, plan = open_images(model, config, run.dataset)
-    folders = {int(match[1]): path for path in run.samples.iterdir() if (match := _FOLDER.fullmatch(path.name))}
+    folders = {int(match[1]): path for path in run.samples.glob("*") if (match := _FOLDER.fullmatch(path.name))}
     pictures = {step: read_pictures(folders[step], plan.params) for step in sorted(folders)}
     before = pictures.pop(0, [])
     if len(before) < SCORED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -65,6 +66,9 @@ def test_too_few_pictures_have_no_scores(quick, tmp_path):
     run = Run(train(quick(layers), tmp_path).run)
     assert events_of(run, "score") == []
     with pytest.raises(VelaturaError, match="has 3 pictures from before training, and scores need at least 4"):
+        score_run(run)
+    shutil.rmtree(run.samples)
+    with pytest.raises(VelaturaError, match="has 0 pictures from before training"):
         score_run(run)
 
 
