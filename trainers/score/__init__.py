@@ -1,4 +1,4 @@
-"""Quality figures of trained styles: prediction error, by rank."""
+"""Scores of steps and strengths, votes on pictures, and the defaults of `velatura ranks`."""
 
 TIMES = 8
 """Default number of timesteps per image."""

@@ -11,6 +11,8 @@ from trainers.score.best import Best, find_best
 from trainers.score.score import Score
 
 Scores = tuple[Score, ...]
+LEAST = 1e-5
+"""The smallest distance that is recorded, besides 0."""
 
 
 def scores_of(events: Iterable[Event]) -> Scores:
@@ -56,4 +58,5 @@ def best_of(scores: Sequence[Score]) -> Best | None:
 
 def shares(scores: Sequence[Score]) -> list[float]:
     """The distances in style as shares of the base's, whose score is the first."""
-    return [score.distance / (scores[0].distance or 1.0) for score in scores]
+    base = scores[0].distance
+    return [score.distance / (base if base >= LEAST else 1.0) for score in scores]

@@ -51,6 +51,9 @@ def test_the_scores_come_with_the_best_step_and_why(queue: StudioQueue):
     assert sent(queue, numbers(4))[0]["scores"] == told
     other = replace(view, summary=replace(view.summary, facts=(("base", "SDXL"),)))
     assert (read_scores(other) or {})["elsewhere"], "only the starter was checked"
+    scores = [replace(view.summary.scores[0], distance=1e-300), replace(view.summary.scores[1], distance=1e100)]
+    hostile = replace(view, summary=replace(view.summary, scores=tuple(scores)))
+    assert json.dumps(read_scores(hostile), allow_nan=False)
 
 
 def test_a_short_run_is_sent_as_it_is_and_gaps_are_gaps():
