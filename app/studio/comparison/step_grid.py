@@ -12,7 +12,7 @@ from app.jobs.permissions import Actor
 from app.jobs.view import View
 from app.studio.comparison.votes import Candidate
 from app.studio.generation.cells import cells_of
-from app.studio.generation.generations import Generations
+from app.studio.generation.generations import OF_RUN, Generations
 from app.studio.generation.request import GenerateRequest, make_request, read_request
 from app.studio.generation.state import Generation
 from app.studio.generation.values import read_line
@@ -147,7 +147,7 @@ class StepGrids:
             self.generations.preempt(grid.going.id, self._key(view), actor)
 
     def _key(self, view: View) -> str:
-        return f"run:{self.generations.queue.public_name(view.job.folder)}"
+        return f"{OF_RUN}{self.generations.queue.public_name(view.job.folder)}"
 
 
 def _pictures(view: View, rows: tuple[Row, ...], drawings: Sequence[Generation]) -> Iterator[tuple[Place, Path]]:

@@ -74,7 +74,8 @@ def next_pair(
     if not pairs:
         return None
     prompt, pair = min(
-        pairs, key=lambda one: (together[frozenset(one[1])], sum(each[name] for name in one[1]), prompts[one[0]])
+        pairs,
+        key=lambda ballot: (together[frozenset(ballot[1])], sum(map(each.__getitem__, ballot[1])), prompts[ballot[0]]),
     )
     left, right = chance.sample(pair, 2)
     return prompt, left, right

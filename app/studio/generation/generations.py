@@ -59,6 +59,8 @@ KEPT, KEPT_IN_ALL = 50, 500
 MOST_WAITING = 60
 """Maximum number of queued generations per person."""
 NAME = "drawing-"
+OF_RUN = "run:"
+"""Prefix of the storage keys of runs, whose drawings anybody who may change them can ask for again."""
 LONGEST_TITLE = 80
 FILE, OLDER_FILE = "generation.json", "drawing.json"
 SETTLING = 30.0
@@ -306,7 +308,7 @@ class Generations:
         old = {*mine[KEPT:], *(id for id, _ in known[KEPT_IN_ALL:])}
         for id, record in known:
             if id in old and record.state:
-                if not record.whose.startswith(PROGRAM) and _pictures(self.root / id, record):
+                if not record.whose.startswith((PROGRAM, OF_RUN)) and _pictures(self.root / id, record):
                     self._throw_away(id, record)
                 self._delete(id)
 

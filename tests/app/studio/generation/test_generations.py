@@ -254,6 +254,19 @@ def test_one_whose_job_was_cleared_away_is_told_from_its_pictures(generations, m
     assert states[numbers[1]] == (State.INTERRUPTED, 0)
 
 
+def test_the_oldest_of_a_run_make_room_without_filling_the_owners_trash(generations, monkeypatch):
+    monkeypatch.setattr(module, "KEPT", 1)
+    key, store = f"{module.OF_RUN}0", generations.queue.store
+    before = len(Trash(store).items(MACHINE_OWNER))
+    first = generations.add(fox(seed=1, steps=1), "ben", key)
+    do_next(store)
+    oldest = generations.find(first)
+    generations.add(fox(seed=2, steps=1), "ben", key)
+    assert not oldest.folder.exists() and len(Trash(store).items(MACHINE_OWNER)) == before
+    for drawing in generations.history(key):
+        generations.remove(drawing.id, key)
+
+
 def test_the_oldest_make_room_with_all_their_copies(generations, monkeypatch):
     monkeypatch.setattr(module, "KEPT", 2)
     key, store = "user:ben", generations.queue.store
