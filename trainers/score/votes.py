@@ -94,7 +94,9 @@ def standard_errors(wins: NDArray[np.float64], theta: NDArray[np.float64]) -> ND
     odds = np.exp(theta[:, None] - theta)
     weights = (wins + wins.T) * odds / (1 + odds) ** 2
     information = np.diag(weights.sum(1)) - weights
-    errors: NDArray[np.float64] = np.sqrt(np.diag(np.linalg.pinv(information, hermitian=True)))
+    # The pseudo-inverse of a Laplacian; np.linalg.pinv may invert the eigenvalue 0, too, which is rounded.
+    covariance = np.linalg.inv(information + weights.mean()) - 1 / weights.sum()
+    errors: NDArray[np.float64] = np.sqrt(np.diag(covariance))
     return errors
 
 

@@ -54,6 +54,17 @@ def test_three_candidates_agree_with_newtons_method():
     assert theta.sum() == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("seed", [416, 586, 1870])
+def test_the_errors_of_many_candidates_are_those_of_newtons_method(seed):
+    chance = np.random.default_rng(seed)
+    count = int(chance.integers(2, 30))
+    wins = chance.integers(0, 30, (count, count)) + 0.5 / (count - 1)
+    np.fill_diagonal(wins, 0)
+    theta, errors = newton(wins)
+    assert maximise(wins) == pytest.approx(theta, abs=1e-8)
+    assert standard_errors(wins, theta) == pytest.approx(errors, rel=1e-6)
+
+
 def test_a_cycle_of_three_is_level():
     ratings = rate(["a", "b", "c"], votes_of({("a", "b"): 3, ("b", "c"): 3, ("c", "a"): 3}))
     assert [each.log_strength for each in ratings.values()] == pytest.approx([0, 0, 0], abs=1e-8)
