@@ -180,7 +180,7 @@ def _read_run(view: View) -> tuple[tuple[Row, ...], dict[str, Any]]:
     settings: dict[str, Any] = {name: getattr(sample, name) for name in ("negative", "guidance", "steps", "sampler")}
     settings |= {"size": (side, side) if side else None}
     for event in read_events(view.job.folder):
-        if event["type"] == "previews" and "sampler" in event:
+        if event["type"] == "previews" and event.keys() >= {"denoising", "sampler"}:
             settings |= {"steps": event["denoising"], "sampler": event["sampler"]}
         if event["type"] in ("previews", "step"):
             break

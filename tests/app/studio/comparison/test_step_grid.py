@@ -121,6 +121,15 @@ def test_the_pictures_of_a_sheet_are_no_larger_in_memory_than_on_it(queue, grids
     assert sizes == {(512, 384)}
 
 
+def test_half_an_event_about_its_previews_leaves_the_settings_of_a_run(queue, grids):
+    view = written(queue, 20)
+    before = grids.read(view).settings
+    events = view.job.folder / "events.jsonl"
+    half = '{"time": 1, "type": "previews", "step": 0, "sampler": "euler"}\n'
+    events.write_text(half + events.read_text(encoding="utf-8"), encoding="utf-8")
+    assert grids.read(view).settings == before
+
+
 def test_only_who_may_change_the_run_draws_or_cancels(queue, grids):
     view = written(queue, 10, 20)
     for act in (lambda: grids.draw(view, grids.read(view), Actor("ben")), lambda: grids.cancel(view, Actor("ben"))):
