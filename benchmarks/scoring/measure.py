@@ -1,7 +1,7 @@
 """The figures of one run's pictures: scores that see no truth, and the truth.
 
-The base's own activations are looked at in several
-blocks and at several times; the product uses one of them (`trainers/score/activations.py`).
+The base's own activations are looked at in several blocks and at several times; the product uses one of them
+(`trainers/score/activations.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from benchmarks.scoring.plan import SEEDS, Plan
 from benchmarks.scoring.results import BEFORE, Figures
@@ -33,7 +32,7 @@ from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.models.text import Conditioning
 from trainers.randomness import generator
-from trainers.score.activations import Activations, change, changes, style_distance
+from trainers.score.activations import Activations, change, changes, describe, style_distance
 from trainers.score.pictures import gain_error
 
 NEW = 4
@@ -56,13 +55,13 @@ class Judges:
     def look(self, images: Tensor) -> Seen:
         """The base's own activations of images `(n, 3, h, w)` in [−1, 1], wherever it looks."""
         latents = encode_images(self.base, images)[0]
-        seen, text = {LATENTS: describe(latents)}, Conditioning.cat([self.base.encode([""])] * len(images))
+        seen, text = {LATENTS: describe(latents.flatten(2))}, Conditioning.cat([self.base.encode([""])] * len(images))
         noise = torch.randn((1, *latents.shape[1:]), generator=generator(0, "what a base sees")).expand_as(latents)
         for time in TIMES:
             t = torch.full((len(images),), int(time * self.base.schedule.steps))
             with _outputs(self.base.denoiser) as outputs:
                 self.base.predict(self.base.schedule.add_noise(latents, noise, t), t, text)
-            seen |= {f"{block} {time:g}": describe(output) for block, output in outputs.items()}
+            seen |= {f"{block} {time:g}": describe(output.flatten(2)) for block, output in outputs.items()}
         return seen
 
 
@@ -92,12 +91,6 @@ def _outputs(unet: Any) -> Iterator[dict[str, Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def describe(features: Tensor) -> Activations:
-    """Style and content of features `(n, channels, h, w)`."""
-    x = features.float().flatten(2)
-    return Activations(torch.cat([x.mean(2), x.std(2, correction=0)], dim=1), F.normalize(x, dim=1))
 
 
 @cache

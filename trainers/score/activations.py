@@ -60,7 +60,7 @@ def observe(model: Model, images: Tensor) -> Activations:
     parts = []
     for batch in images.split(BATCH):
         latents = encode_images(model, batch)[0]
-        parts.append(_describe(_activations(model, latents, text)))
+        parts.append(describe(_activations(model, latents, text)))
     return Activations.cat(parts)
 
 
@@ -112,7 +112,8 @@ def _output_of(block: nn.Module) -> Iterator[list[object]]:
         handle.remove()
 
 
-def _describe(features: Tensor) -> Activations:
+def describe(features: Tensor) -> Activations:
+    """Style and content of features `(n, channels, places)`."""
     x = features.float().cpu()
     style = torch.cat([x.mean(2), x.std(2, correction=0)], dim=1)
     return Activations(style, F.normalize(x, dim=1))
