@@ -66,7 +66,8 @@ def _best_kept(run: Path, scores: Sequence[Score] | None) -> int | None:
     if best is None or best.score is None or snapshot is None:
         return None
     style = style_of_run(run)
-    return None if style is not None and style.samefile(snapshot) else best.score.step
+    is_exported = style is not None and is_inside(run, style) and style.samefile(snapshot)
+    return None if is_exported else best.score.step
 
 
 def starred_step(run: Path) -> int | None:

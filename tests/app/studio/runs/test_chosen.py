@@ -79,6 +79,16 @@ def test_without_a_star_the_best_step_counts_as_starred_and_a_persons_star_wins(
     assert number(chosen.chosen_style(run)) == 1, "its style was not kept"
 
 
+def test_a_style_that_leads_nowhere_does_not_hide_the_best_step(queue, run, tmp_path):
+    write_scores(run, 20, (10, 20))
+    style = run / "style" / "dusk.safetensors"
+    style.unlink()
+    style.symlink_to(tmp_path / "gone.safetensors")
+    assert number(chosen.chosen_style(run)) == 20
+    (entry,) = StyleLibrary(queue).entries()
+    assert entry.step == 20
+
+
 def test_the_best_step_needs_no_star_if_it_is_the_exported_one_and_moves_while_the_run_trains(queue, run):
     os.link(run / "style" / "dusk.safetensors", Run(run).snapshot(40))
     write_scores(run, 40, (10, 20, 30, 40))
