@@ -178,9 +178,9 @@ def score(
 
 
 def _score_rows(scores: Sequence[Score]) -> list[tuple[Any, ...]]:
-    from trainers.score.recorded import shares
+    from trainers.score.recorded import base_distance, shares
 
-    base = scores[0].distance or 1.0
+    base = base_distance(scores)
     rows = zip(scores, shares(scores), strict=True)
     return [(each.step, round(share, 4), round(each.change, 4), round(each.error / base, 4)) for each, share in rows]
 

@@ -87,7 +87,7 @@ _TYPES: Mapping[str, Callable[[Any], bool]] = {
     **_fields(_count, "nearest further"),
     **_fields(_amount, "speed seconds seconds_a_step seconds_a_picture kept share"),
     **_fields(_amount, "distance change error"),
-    **_fields(_real, "lr"),
+    **_fields(_real, "lr strength"),
     **_fields(_measured, "loss grad_norm penalty"),
     **_fields(_text, "message cause name base family method device precision path style image caption"),
     **_fields(_text, "owner task wants cwd phase sampler base_sha256"),

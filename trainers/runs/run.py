@@ -80,6 +80,10 @@ class Run:
     def samples(self) -> Path:
         return self.folder / "samples"
 
+    def sample(self, step: int) -> Path:
+        """The folder with a step's samples."""
+        return self.samples / f"step-{step:08d}"
+
     @property
     def prior(self) -> Path:
         return self.folder / "prior"

@@ -56,7 +56,12 @@ def best_of(scores: Sequence[Score]) -> Best | None:
     return find_best(scores[0], scores[1:]) if len(scores) > 1 and not scores[0].step else None
 
 
-def shares(scores: Sequence[Score]) -> list[float]:
-    """The distances in style as shares of the base's, whose score is the first."""
+def base_distance(scores: Sequence[Score]) -> float:
+    """The base's distance in style, whose score is the first, as the unit of the others; 1 if it is 0."""
     base = scores[0].distance
-    return [score.distance / (base if base >= LEAST else 1.0) for score in scores]
+    return base if base >= LEAST else 1.0
+
+
+def shares(scores: Sequence[Score]) -> list[float]:
+    """The distances in style as shares of the base's."""
+    return [score.distance / base_distance(scores) for score in scores]

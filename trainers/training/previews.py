@@ -231,7 +231,7 @@ class Previews:
         session, began = self.session, time.monotonic()
         session.network.holder.context = drawing_context(session.model, params)
         with evaluating(session.model):
-            pictures = self._drawn(session.model, params, step, session.run.samples / f"step-{step:08d}")
+            pictures = self._drawn(session.model, params, step, session.run.sample(step))
         session.record("sample", step=step, pictures=len(pictures), seconds=round(time.monotonic() - began, 2))
         return pictures
 
@@ -329,7 +329,7 @@ class Previews:
 
     def _keep_as_sampled(self, count: int, step: int) -> None:
         """Add the file's pictures to those of the sampled steps, as hard links where possible."""
-        final, sampled = self.session.run.samples / "final", self.session.run.samples / f"step-{step:08d}"
+        final, sampled = self.session.run.samples / "final", self.session.run.sample(step)
         with self._tolerating_disk(step):
             sampled.mkdir(parents=True, exist_ok=True)
             for number in range(count):

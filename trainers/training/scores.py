@@ -64,7 +64,7 @@ def encoder_distances(run: Run, names: Sequence[str], steps: Sequence[int]) -> l
     """
     config = run.config()
     encoders = [load_encoder(name, choose_device(config.train.device)) for name in names]
-    places = [sorted((run.samples / f"step-{step:08d}").glob("*.png")) for step in steps]
+    places = [sorted(run.sample(step).glob("*.png")) for step in steps]
     sides = [max(open_image(place[0]).size) for place in places if place][:1]
     if not sides:
         return [[None] * len(names) for _ in steps]

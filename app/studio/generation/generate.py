@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -81,15 +81,15 @@ def generate(
             check_place(place, overwrite)
     notes: list[str] = []
 
-    def note(sentence: str) -> None:
+    def note(sentence: str, **facts: object) -> None:
         if sentence not in notes:
             notes.append(sentence)
-            on_progress("note", message=sentence)
+            on_progress("note", message=sentence, **facts)
 
     base, params = _load(request, styles.all, held, parts, note)
     contact = None if several is None else ContactSheet(request)
     run = _run_to_mark(request)
-    drawn: dict[float, dict[int, list[Image]]] = {}
+    drawn: dict[int, list[Image]] = {}
 
     def write(sheet: OutputFile, pictures: list[Image]) -> None:
         picture = _joined(pictures, sheet)
@@ -97,7 +97,7 @@ def generate(
         if contact is not None and sheet not in bare:
             contact.add(sheet.number, picture)
         if run is not None and sheet not in bare:
-            drawn.setdefault(sheet.cell.strengths[0], {})[sheet.number] = pictures
+            drawn[sheet.number] = pictures
 
     show = partial(_show, on_rough)
     on_step = _count_steps(on_progress, [*sheets, *bare])
@@ -108,7 +108,7 @@ def generate(
     if contact is not None and several is not None:
         write_picture(contact.image(), several, _shared(request) | contact.parameters() | base.parameters)
     if run is not None:
-        notes += _mark(base.model, run, drawn, on_progress)
+        _mark(base.model, run, [(sheet, drawn[sheet.number]) for sheet in sheets], note)
     return GenerateResult(tuple(sheet.place for sheet in sheets), tuple(notes))
 
 
@@ -129,26 +129,22 @@ def _run_to_mark(request: Resolved) -> Run | None:
 
 
 def _mark(
-    model: Model, run: Run, drawn: Mapping[float, Mapping[int, Sequence[Image]]], on_progress: OnProgress
-) -> list[str]:
-    """Report which of the strengths to keep; the notes."""
+    model: Model, run: Run, drawn: Sequence[tuple[OutputFile, Sequence[Image]]], note: Callable[..., None]
+) -> None:
+    """Note which of the strengths to keep; files of a strength are in the order of their prompts."""
     from trainers.score.strengths import choose_strength
 
-    in_order = {
-        strength: [picture for number in sorted(files) for picture in files[number]]
-        for strength, files in drawn.items()
-    }
+    by_strength: dict[float, list[Image]] = {}
+    for sheet, pictures in drawn:
+        by_strength.setdefault(sheet.cell.strengths[0], []).extend(pictures)
     try:
-        best = choose_strength(model, run, in_order)
+        best = choose_strength(model, run, by_strength)
     except VelaturaError as error:  # the pictures are drawn
-        unmarked = UNMARKED.format(reason=error.message)
-        on_progress("note", message=unmarked)
-        return [unmarked]
-    on_progress("note", message=best.reason, **({MARKED: best.score.strength} if best.score is not None else {}))
-    if model.starter:
-        return [best.reason]
-    on_progress("note", message=CHECKED_ON)
-    return [best.reason, CHECKED_ON]
+        note(UNMARKED.format(reason=error.message))
+        return
+    note(best.reason, **({MARKED: best.score.strength} if best.score is not None else {}))
+    if not model.starter:
+        note(CHECKED_ON)
 
 
 def _sheets(request: Resolved, styles: Styles, out: Path) -> list[OutputFile]:

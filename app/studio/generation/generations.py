@@ -40,7 +40,6 @@ from app.studio.generation.state import (
     Stage,
     find_could_yield,
     find_progress,
-    read_marked,
     read_notes,
     reason_of_failure,
 )
@@ -284,8 +283,9 @@ class Generations:
                 self._delete(id)
             return None
         error = "" if view.state in (State.FINISHED, State.CANCELLED) else reason_of_failure(view)
-        record = record.ended(str(view.state), error, read_notes(folder))
-        record = record.model_copy(update={"seconds": view.summary.seconds, "marked": read_marked(folder)})
+        notes, marked = read_notes(folder)
+        record = record.ended(str(view.state), error, notes)
+        record = record.model_copy(update={"seconds": view.summary.seconds, "marked": marked})
         if self.queue.store.remove(view.job):
             self._write(id, record)
         return Generation(id, folder, record, view.state, ended, pictures)

@@ -139,16 +139,11 @@ def reason_of_failure(view: View) -> str:
     return as_sentence(VelaturaError(view.line))
 
 
-def read_notes(folder: Path) -> list[str]:
-    """Notes of a generation's jobs, such as layers that the base lacks."""
-    notes = (event for event in read_events(folder) if event.get("type") == "note")
-    return [recorded(note.get(SAID), str(note.get("message", ""))) for note in notes]
-
-
-def read_marked(folder: Path) -> float | None:
-    """The marked strength of a comparison; None without one."""
-    marked = [event[MARKED] for event in read_events(folder) if event["type"] == "note" and MARKED in event]
-    return float(marked[-1]) if marked and type(marked[-1]) in (int, float) else None
+def read_notes(folder: Path) -> tuple[list[str], float | None]:
+    """Notes of a generation's jobs, such as layers that the base lacks, and the strength to keep, if one is marked."""
+    notes = [event for event in read_events(folder) if event.get("type") == "note"]
+    marked = [float(note[MARKED]) for note in notes if MARKED in note]
+    return [recorded(note.get(SAID), str(note.get("message", ""))) for note in notes], marked[-1] if marked else None
 
 
 def _running(views: Mapping[Path, View]) -> list[View]:

@@ -23,7 +23,7 @@ from app.studio.sweeps.sweeps import Member
 from app.units import percent, readable_size, readable_time
 from trainers.messages import Message
 from trainers.messages import Message as _
-from trainers.score.recorded import best_of
+from trainers.score.recorded import base_distance, best_of
 
 MEANINGS = {
     "style": "distance in style at the best step, as a share of the base's; lower is nearer to your images",
@@ -92,7 +92,7 @@ def read_result(member: Member, losses: Losses | None = None) -> Result:
         style.stat().st_size if style is not None else 0,
         view.summary.memory,
         score.step if score is not None else None,
-        score.distance / scores[0].distance if score is not None else math.nan,
+        score.distance / base_distance(scores) if score is not None else math.nan,
     )
 
 
