@@ -103,22 +103,17 @@ def _rows(curve: RankCurve) -> list[tuple[str, str, str]]:
 
 @commands.command(epilog="Example: velatura best outputs/dusk")
 def best(run: RunFolder, json: Json = False) -> None:
-    """Name the step of a run to keep, with its style file, by its recorded scores; exit code 1 if none is better."""
+    """Name the step of a run to keep, with its style file, by the scores of its steps; exit code 1 if none is better."""
     from app.studio.runs.chosen import snapshots
-    from trainers.runs.run import open_run
-    from trainers.score.recorded import best_of, recorded_scores
+    from trainers.score.recorded import best_of
 
-    folder = open_run(run).folder
-    chosen = best_of(recorded_scores(folder))
+    chosen = best_of(_scores_of(run))
     if chosen is None:
-        raise VelaturaError(
-            "{run} has recorded no scores; velatura score {run} computes them from pictures of at least four prompts",
-            run=run,
-        )
+        raise VelaturaError("{run} has drawn every prompt at no step, so none can be compared with the base", run=run)
     if chosen.score is None:
         raise VelaturaError(chosen.reason)
     step = chosen.score.step
-    file = snapshots(folder).get(step)
+    file = snapshots(run).get(step)
     if json:
         print_json({"step": step, "file": file, "reason": chosen.reason})
         return
@@ -141,7 +136,7 @@ def score(
 ) -> None:
     """Show how near the pictures of each step came to the style of the images, and how much they changed."""
     from trainers.runs.run import open_run
-    from trainers.score.recorded import best_of, recorded_scores
+    from trainers.score.recorded import best_of
 
     opened, names = open_run(run), tuple(dict.fromkeys(encoders or ()))
     if names:
@@ -149,11 +144,7 @@ def score(
 
         for name in names:
             find_encoder(name)  # before the minutes that scoring takes
-    scores: Sequence[Score] = () if again else recorded_scores(opened.folder)
-    if best_of(scores) is None:
-        from trainers.training.scores import score_run
-
-        scores = score_run(opened)
+    scores = _scores_of(run, again)
     chosen, columns, rows = best_of(scores), (*COLUMNS, *names), _score_rows(scores)
     if names:
         from trainers.training.scores import encoder_distances
@@ -175,6 +166,20 @@ def score(
             say(f"{', '.join(names)}: mean cosine distance from the images by that encoder; does not choose the step")
         if chosen is not None:
             say(chosen.reason)
+
+
+def _scores_of(folder: Path, again: bool = False) -> Sequence[Score]:
+    """A run's recorded scores, or those of its pictures."""
+    from trainers.runs.run import open_run
+    from trainers.score.recorded import best_of, recorded_scores
+
+    run = open_run(folder)
+    scores: Sequence[Score] = () if again else recorded_scores(folder)
+    if best_of(scores) is None:
+        from trainers.training.scores import score_run
+
+        scores = score_run(run)
+    return scores
 
 
 def _score_rows(scores: Sequence[Score]) -> list[tuple[Any, ...]]:

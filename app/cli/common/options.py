@@ -75,7 +75,16 @@ LongerSteps = Annotated[
 Seed = Annotated[
     int | None, typer.Option("--seed", metavar="N", help="Seed; the same seed and settings give the same file.")
 ]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+def find_run(path: Path | None) -> Path | None:
+    """A file or folder, or the run of this name if there is none here."""
+    if path is None or path.exists() or not (run := runs_folder(None) / path).exists():
+        return path
+    return run
+
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", callback=find_run, help="A run's folder or name.")]
 
 
 def runs_folder(out: Path | None) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.common.console import print_json, print_table, say
-from app.cli.common.options import Json, Out, Overwrite, runs_folder
+from app.cli.common.options import Json, Out, Overwrite, find_run, runs_folder
 from app.cli.export import tell_step
 from trainers.errors import VelaturaError
 
@@ -20,7 +20,9 @@ commands = typer.Typer()
 
 @commands.command(epilog="Example: velatura install outputs/dusk --into comfyui")
 def install(
-    style: Annotated[Path | None, typer.Argument(metavar="STYLE", help="Style file, or the folder of a run.")] = None,
+    style: Annotated[
+        Path | None, typer.Argument(metavar="STYLE", callback=find_run, help="Style file, or a run's folder or name.")
+    ] = None,
     into: Annotated[
         str | None, typer.Option("--into", metavar="PROGRAM", help="comfyui, a1111, forge, invoke, or its folder.")
     ] = None,

@@ -145,20 +145,21 @@ class StyleLibrary:
                 "there is no format {format!r}; available are {formats}", format=format, formats=", ".join(FORMATS)
             )
         put: Callable[[Path, Path], None] = link_or_copy
-        source, name = item.path, f"{item.name}{SUFFIX}"
+        title = f"{item.name} {item.step}" if self._is_snapshot(item) else item.name  # several steps, one folder
+        source, name = item.path, f"{title}{SUFFIX}"
         if format == "toml":
             source, name = self._settings(item), f"{item.name}.toml"
         elif format == "peft":
-            source, name, put = self._peft(item), f"{item.name}{peft.PEFT_SUFFIX}.zip", put_packed
+            source, name, put = self._peft(item), f"{title}{peft.PEFT_SUFFIX}.zip", put_packed
         elif format == "embedding":
-            source, name = self._word(item), f"{item.name}{EMBEDDING_SUFFIX}{SUFFIX}"
+            source, name = self._word(item), f"{title}{EMBEDDING_SUFFIX}{SUFFIX}"
         elif format in TITLES:
             form = self._form(item, format)
             source, put = form.path, self._put_plain if form.converted else link_or_copy
             if format == DIFFUSERS_TARGET and not item.plain:
-                name = f"{item.name}-diffusers{SUFFIX}"
+                name = f"{title}-diffusers{SUFFIX}"
             elif form.converted:
-                name = f"{item.name}-plain{SUFFIX}"
+                name = f"{title}-plain{SUFFIX}"
         try:
             with plain_disk_errors(self.paths.public / name):
                 return offer_version(source, self.public(item), name, put)
@@ -179,6 +180,9 @@ class StyleLibrary:
                     self._served[key] = False
             return self._served[key]
 
+    def _is_snapshot(self, item: StyleEntry) -> bool:
+        return bool(item.run) and is_snapshot(self._run(item).job.folder, item.path)
+
     def for_diffusers(self, item: StyleEntry) -> Path | None:
         """The style's file for diffusers; None if it must be written first.
 
@@ -187,7 +191,7 @@ class StyleLibrary:
         twin = item.path.with_name(f"{item.path.stem}-diffusers{SUFFIX}")
         if item.plain or (item.run and twin.is_file()):
             return item.path if item.plain else twin
-        kept = item.run and is_snapshot(self._run(item).job.folder, item.path)  # has no other forms beside it
+        kept = self._is_snapshot(item)  # has no other forms beside it
         reason = item.not_plain or (HUGE if item.run and not kept else "")
         if reason:
             raise VelaturaError(

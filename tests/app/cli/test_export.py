@@ -29,9 +29,14 @@ def test_best_names_the_step_its_file_and_why(run):
     assert (facts["step"], Path(facts["file"])) == (20, chosen.snapshots(run)[20]) and "20" in facts["reason"]
 
 
-def test_best_ends_with_1_if_no_step_is_better_or_nothing_is_recorded(run):
-    unscored = call("best", run)
-    assert unscored.code == 1 and "has recorded no scores" in unscored.err
+def test_a_run_is_found_by_its_name_wherever_the_command_is_called(run, tmp_path, monkeypatch):
+    write_scores(run, 20, (10, 20))
+    monkeypatch.setenv("VELATURA_HOME", str(tmp_path))
+    assert json.loads(call("best", "dusk", "--json").out)["step"] == 20
+    assert "elsewhere is not a run folder" in call("best", "elsewhere").err
+
+
+def test_best_ends_with_1_if_no_step_is_better(run):
     write_scores(run, 99, (10, 20))
     nothing = call("best", run)
     assert nothing.code == 1 and "No step" in nothing.err

@@ -24,6 +24,7 @@ from app.studio.dataset.drafts import Draft, parse
 from app.studio.generation.compatibility import check_compatibility, resolve_files
 from app.studio.generation.request import StyleRef, make_request
 from app.studio.paths import Paths, UploadFolder
+from app.studio.runs.chosen import star
 from app.studio.runs.start import with_orders
 from app.studio.settings.plan import choose, plan, with_choices, with_setting
 from app.studio.studio_queue import StudioQueue
@@ -36,7 +37,7 @@ from app.ui.document.templates import macro, render
 from app.ui.styles import text as words
 from app.ui.styles.view import read_card
 from tests.app.jobs.working import do_next
-from tests.app.ui.ended_runs import write_run
+from tests.app.ui.ended_runs import write_run, write_snapshot
 from tests.trainers.tiny_runs import ALONE, METHODS, equal, quick_settings, write_images
 from trainers.config.build import read_config
 from trainers.errors import VelaturaError
@@ -290,6 +291,15 @@ def test_an_embedding_is_taken_in_as_a_style(library):
     item = send(library, {"emb_params": torch.ones(2, 768)}, "blot.safetensors")
     assert (item.method, item.words, item.family, item.plain) == ("textual-inversion", ("blot",), "sd1", True)
     assert library.download(item, "diffusers").name == "blot.safetensors" and library.word_of(item) is None
+
+
+def test_the_files_of_kept_steps_are_named_after_them(library):
+    run = write_run(library.paths.runs, "dusk")
+    write_snapshot(run, 20)
+    assert library.download(by_name(library)["dusk"], "safetensors").name == "dusk.safetensors"
+    star(run, 20)
+    kept = library.download(by_name(library)["dusk"], "safetensors")
+    assert kept.name == "dusk 20.safetensors" and kept.read_bytes() == Run(run).snapshot(20).read_bytes()
 
 
 def test_a_file_that_has_changed_gets_another_address(trained):
