@@ -103,7 +103,7 @@ def _rows(curve: RankCurve) -> list[tuple[str, str, str]]:
 
 @commands.command(epilog="Example: velatura best outputs/dusk")
 def best(run: RunFolder, json: Json = False) -> None:
-    """Name the step of a run to keep, with its style file, by the scores of its steps; exit code 1 if none is better."""
+    """Name the step of a run to keep, with its style file, by its scores; exit code 1 if none is better."""
     from app.studio.runs.chosen import snapshots
     from trainers.score.recorded import best_of
 

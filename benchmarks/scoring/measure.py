@@ -32,7 +32,7 @@ from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.models.text import Conditioning
 from trainers.randomness import generator
-from trainers.score.activations import Activations, change, changes, describe, style_distance
+from trainers.score.activations import Activations, change, changes, describe, style_distance, variety
 from trainers.score.pictures import gain_error
 
 NEW = 4
@@ -159,6 +159,7 @@ class _Ruler:
             "error": gain_error(before.style, drawn.style, trained.style),
             "change": float(change(drawn, before).mean()),
             "nearest": float(changes(drawn, trained).min()),
+            "variety": variety(drawn),
         }
 
 

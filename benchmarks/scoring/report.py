@@ -18,7 +18,7 @@ from trainers.score.best import NOISE, SHARE, find_best
 from trainers.score.score import Score
 
 TEMPLATE = Path(__file__).with_name("page.md")
-RUN_HEADS = ("run", "kind", "truth at the last step", "truth, best", "score at the last step", "content", "change")
+RUN_HEADS = ("run", "kind", "truth, last step", "truth, best", "score, last step", "content", "change", "variety")
 DRAWS = 4000
 """Resamples of the runs for an interval."""
 OWN = "middle 0.5"
@@ -102,8 +102,9 @@ def marked(share: float, noise: float) -> Pick:
 
     def pick(run: Measured, seed: int) -> str | None:
         def score(number: int, state: str) -> Score:
-            kinds = (f"whitened {OWN}", f"change {OWN}", f"error {OWN}")
-            return Score(number, *(run.figures[state][kind][seed] for kind in kinds))
+            kinds = ("whitened", "change", "error", "variety")
+            distance, change, error, variety = (run.figures[state][f"{kind} {OWN}"][seed] for kind in kinds)
+            return Score(number, distance, change, error, variety=variety)
 
         scores = {score(number, state): state for number, state in enumerate(run.states, 1)}
         best = find_best(score(0, BEFORE), list(scores), share, noise).score
@@ -210,6 +211,7 @@ def _run_row(run: Measured) -> tuple[str, ...]:
         f"{score:.2f}",
         f"{run.truth(last, 'truth_content'):.2f}",
         f"{run.mean(last, f'change {OWN}'):.2f}",
+        f"{run.truth(last, f'variety {OWN}'):.2f}",
     )
 
 

@@ -23,6 +23,7 @@ def measured(states: dict[str, tuple[float, float, float]], error: float = 0.01)
             "whitened middle 0.5": [score] * 3,
             "change middle 0.5": [1 - score] * 3,
             "error middle 0.5": [error] * 3,
+            "variety middle 0.5": [1.0] * 3,
         }
         for state, (truth, content, score) in ({BEFORE: before} | states).items()
     }

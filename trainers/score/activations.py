@@ -81,6 +81,12 @@ def changes(a: Activations, b: Activations) -> Tensor:
     return torch.stack([(picture - b.content).norm(dim=1).mean(1) for picture in a.content])
 
 
+def variety(drawn: Activations) -> float:
+    """The mean change between two of n pictures; 0 for a single one."""
+    count = len(drawn.content)
+    return float(changes(drawn, drawn).sum() / max(1, count * (count - 1)))
+
+
 def _activations(model: Model, latents: Tensor, text: Conditioning) -> Tensor:
     """The activations `(n, channels, places)` of latents `(n, c, h, w)` at `TIME`."""
     count, (height, width) = len(latents), latents.shape[2:]

@@ -2,7 +2,8 @@
 
 1. The gain of a score is the base's distance in style minus its own.
 2. The best gain is the largest one. If it lies within the noise of seeds, nothing is chosen.
-3. Of the scores with at least `SHARE` of the best gain, the one with the least change is chosen.
+3. Of the scores with at least `SHARE` of the best gain, the one with the least change is chosen,
+4. unless its pictures differ from each other by less than `ALIKE` of what the base's do: then nothing is chosen.
 
 The thresholds were set on runs of three styles and tested on three others (docs/scoring.md).
 """
@@ -23,6 +24,9 @@ NOISE = 1.0
 APART = 0.8
 """Change from which pictures resemble each other no more than those of two prompts: on the starter 0.97 on average."""
 
+ALIKE = 0.5
+"""Share of the variety of the base's pictures below which pictures look almost alike."""
+
 CHECKED_ON = _("How this is chosen was checked on the starter only.")
 FURTHER = 2
 """Samples in succession that must be farther from the style than the nearest one before a run can end."""
@@ -39,17 +43,27 @@ class Reasons:
     unlike: Message
     """The pictures of the chosen one are apart from the base's."""
     none: Message
+    alike: Message
+    """The pictures of the best one are almost alike."""
 
 
 OF_STEPS = Reasons(
     _("Step {step}: most of the style is there, and the pictures still resemble what the base draws."),
     _("Step {step}: most of the style is there, but the pictures no longer resemble what the base draws."),
     _("No step came nearer to your style than the base."),
+    _(
+        "No step is marked: the pictures of step {step}, the best by style, look almost alike, whatever the prompt. "
+        "A lower learning rate, fewer steps or a lower strength may help."
+    ),
 )
 OF_STRENGTHS = Reasons(
     _("Strength {strength:g}: most of the style is there, and the pictures still resemble what the base draws."),
     _("Strength {strength:g}: most of the style is there, but the pictures no longer resemble what the base draws."),
     _("No strength came nearer to your style than the base."),
+    _(
+        "No strength is marked: the pictures at {strength:g}, the best by style, look almost alike, whatever the "
+        "prompt. A step before the last one may help."
+    ),
 )
 
 
@@ -71,8 +85,9 @@ def find_best(
         return Best(None, reasons.none)
     most = [score for score in scores if gains[score] >= share * gains[nearest]]
     best = min(most, key=lambda score: score.change)
-    reason = reasons.best if best.change < APART else reasons.unlike
-    return Best(best, reason.format(step=best.step, strength=best.strength))
+    is_alike = base.variety is not None and best.variety is not None and best.variety < ALIKE * base.variety
+    reason = reasons.alike if is_alike else reasons.best if best.change < APART else reasons.unlike
+    return Best(None if is_alike else best, reason.format(step=best.step, strength=best.strength))
 
 
 def stops_at(base: Score, scores: Sequence[Score]) -> tuple[int, int] | None:

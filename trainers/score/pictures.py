@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trainers.data.dataset import CENTRE, Draw, Item, pixels
 from trainers.models.model import Model
-from trainers.score.activations import Activations, change, changes, observe, style_distance
+from trainers.score.activations import Activations, change, changes, observe, style_distance, variety
 from trainers.score.score import Score
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class PictureScores:
         """The scores of a step's pictures."""
         distance = style_distance(drawn.style, self.trained)
         error = gain_error(self.before.style, drawn.style, self.trained)
-        return Score(step, distance, float(change(drawn, self.before).mean()), error, strength)
+        return Score(step, distance, float(change(drawn, self.before).mean()), error, strength, variety(drawn))
 
     def find_copy(self, drawn: Activations) -> Copy | None:
         """The drawn picture that is most like a training picture, if two training pictures are never so alike."""

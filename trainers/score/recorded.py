@@ -29,7 +29,7 @@ def followed(scores: Scores, event: Event) -> Scores:
         return tuple(score for score in scores if score.step <= event["saved"])
     if event["type"] != "score":
         return scores
-    new = Score(event["step"], event["distance"], event["change"], event["error"])
+    new = Score(event["step"], event["distance"], event["change"], event["error"], variety=event.get("variety"))
     return tuple(sorted((*(score for score in scores if score.step != new.step), new), key=lambda score: score.step))
 
 

@@ -18,8 +18,10 @@ class Score:
     error: float
     """Standard error of the gain in distance over the base, from picture to picture."""
     strength: float = 1.0
+    variety: float | None = None
+    """Mean change between two of the pictures; None in runs of earlier versions."""
 
     def as_event(self) -> dict[str, Any]:
         """The fields of the run's event."""
-        numbers = {"distance": self.distance, "change": self.change, "error": self.error}
-        return {"step": self.step, **{name: round(number, 5) for name, number in numbers.items()}}
+        numbers = {"distance": self.distance, "change": self.change, "error": self.error, "variety": self.variety}
+        return {"step": self.step, **{name: round(n, 5) for name, n in numbers.items() if n is not None}}

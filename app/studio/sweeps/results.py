@@ -21,7 +21,7 @@ from app.studio.runs.chosen import choice_of, chosen_style
 from app.studio.sweeps.axes import SEED, Axis, text_of
 from app.studio.sweeps.sweeps import Member
 from app.units import percent, readable_size, readable_time
-from trainers.messages import Message
+from trainers.messages import Message, joined
 from trainers.messages import Message as _
 from trainers.score.recorded import base_distance, best_of
 
@@ -58,6 +58,8 @@ class Result:
     """The best step by the run's scores; None without one."""
     style: float = math.nan
     """Distance in style at the best step, as a share of the base's."""
+    reason: Message | None = None
+    """Why the best step is, or why there is none; None without scores."""
 
     @property
     def state(self) -> str:
@@ -93,6 +95,7 @@ def read_result(member: Member, losses: Losses | None = None) -> Result:
         view.summary.memory,
         score.step if score is not None else None,
         score.distance / base_distance(scores) if score is not None else math.nan,
+        best.reason if best is not None else None,
     )
 
 
@@ -107,13 +110,15 @@ def order_of(results: Sequence[Result]) -> Message:
 
 
 def advice(results: Sequence[Result]) -> Message | None:
-    """Which run to keep, as a sentence; None unless all have ended and one has a best step and a style."""
+    """Which run to keep and why, or why none; None unless all have ended and the first has scores and a style."""
     views = [result.member.view for result in results]
     best = ranked(results)[0] if results else None
-    if best is None or best.best is None or not best.file or any(v is not None and v.state not in ENDED for v in views):
+    if best is None or not best.file or any(view is not None and view.state not in ENDED for view in views):
         return None
     name, time, size = best.member.name, readable_time(best.seconds), readable_size(best.file)
-    return KEEP.format(run=name, share=percent(1 - best.style), time=time, size=size)
+    if best.best is None:
+        return best.reason and joined(": ", [name, best.reason])
+    return joined(" ", [KEEP.format(run=name, share=percent(1 - best.style), time=time, size=size), best.reason])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from tests.trainers.data.pictures import scene
 from trainers.config.sections import Base, Data
 from trainers.data.dataset import load_dataset
 from trainers.models.load import load_model
-from trainers.score.activations import Activations, change, changes, observe, style_distance
+from trainers.score.activations import Activations, change, changes, observe, style_distance, variety
 from trainers.score.pictures import Copy, PictureScores, gain_error
 
 
@@ -30,6 +30,8 @@ def test_change_is_the_mean_distance_of_unit_vectors() -> None:
     assert change(first, second).item() == pytest.approx(math.sqrt(2) / 2)
     assert changes(first, second).tolist() == [[pytest.approx(math.sqrt(2) / 2)]]
     assert changes(first, first).tolist() == [[0.0]]
+    three = Activations.cat([first, second, first])  # two of the three pairs differ
+    assert variety(three) == pytest.approx(2 / 3 * math.sqrt(2) / 2) and variety(first) == 0
 
 
 def test_gain_error_is_the_jackknifes() -> None:

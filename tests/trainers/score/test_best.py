@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from trainers.score.best import OF_STEPS, find_best, stops_at
 from trainers.score.score import Score
 
-BASE = Score(0, 10.0, 0.0, 0.0)
+BASE = Score(0, 10.0, 0.0, 0.0, variety=1.0)
 
 
-def score(step: int, distance: float, change: float, error: float = 0.1) -> Score:
-    return Score(step, distance, change, error)
+def score(step: int, distance: float, change: float, error: float = 0.1, variety: float | None = 1.0) -> Score:
+    return Score(step, distance, change, error, variety=variety)
 
 
 def test_the_least_change_with_most_of_the_gain_is_chosen() -> None:
@@ -60,3 +62,12 @@ def test_a_run_can_end_once_two_samples_in_succession_are_farther(distances, exp
 def test_pictures_as_far_apart_as_those_of_two_prompts_no_longer_resemble_the_bases() -> None:
     assert find_best(BASE, [score(10, 2.0, 0.79)]).reason == OF_STEPS.best.format(step=10)
     assert find_best(BASE, [score(10, 2.0, 0.8)]).reason == OF_STEPS.unlike.format(step=10)
+
+
+def test_nothing_is_chosen_whose_pictures_are_almost_alike() -> None:
+    scores = [score(10, 6.0, 0.3), score(20, 2.0, 0.5, variety=0.49)]
+    best = find_best(BASE, scores)
+    assert best.score is None and best.reason == OF_STEPS.alike.format(step=20)
+    assert find_best(BASE, [scores[0], score(20, 2.0, 0.5, variety=0.5)]).score is not None
+    earlier = replace(BASE, variety=None), [score(20, 2.0, 0.5, variety=None)]  # recorded by an earlier version
+    assert find_best(*earlier).score == earlier[1][0]

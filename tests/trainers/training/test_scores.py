@@ -42,6 +42,7 @@ def test_scores_are_recorded_before_training_at_its_thirds_and_at_its_end(scored
     scores = recorded_scores(scored.folder)
     assert {score.step for score in scores} >= set(THIRDS) and scores[-1].step == 6
     assert scores[0].change == 0 and all(score.change > 0 for score in scores[1:])
+    assert all(score.variety is not None and score.variety > 0 for score in scores)
     assert {event["pictures"] for event in events_of(scored, "score")} == {len(PROMPTS)}
 
 

@@ -59,7 +59,8 @@ def test_one_sentence_says_which_run_to_keep(store) -> None:
     write_scores(store.runs / "dusk-r8", 10, (10, 20), nearest=6.9)
     results = results_of(store, sweep)
     kept = str(advice(results))
-    assert kept.startswith("Keep dusk-r8: 31% nearer to your style than the base, in ") and kept.endswith(" kB.")
+    assert kept.startswith("Keep dusk-r8: 31% nearer to your style than the base, in ")
+    assert " kB. Step " in kept and kept.endswith("what the base draws.")
     assert results[2].member.view is not None
     training = replace(results[2].member.view, state=State.TRAINING)
     results[2] = replace(results[2], member=replace(results[2].member, view=training))
@@ -73,6 +74,15 @@ def test_without_scores_runs_stay_in_the_order_of_the_sweep(store) -> None:
     results = results_of(store, sweep)
     assert names(results) == ["dusk-r4", "dusk-r8", "dusk-r16"]
     assert order_of(results) == UNRANKED and advice(results) is None and all(result.file > 0 for result in results)
+
+
+def test_a_sweep_without_a_best_step_explains_why(store) -> None:
+    sweep = write_ended_sweep(store.runs, "dusk", RANKS)
+    for rank in RANKS.values:
+        write_scores(store.runs / f"dusk-r{rank}", 10, (10, 20), nearest=11)
+    results = results_of(store, sweep)
+    assert order_of(results) == UNRANKED
+    assert str(advice(results)) == "dusk-r4: No step came nearer to your style than the base."
 
 
 def test_means_over_seeds_say_how_far_their_runs_differ(store) -> None:
