@@ -49,14 +49,14 @@ def read_votes(run: Path) -> Votes:
     return Votes(len(lines), tuple(vote for vote, _ in votes), tuple(prompt for _, prompt in votes))
 
 
-def add_vote(run: Path, prompt: str, vote: Vote[Candidate], lines: int) -> None:
-    """Add a vote that was made when the file had so many `lines`; if it has others now, that one was faster."""
-    _add(run, {"prompt": prompt, "first": vote.first, "second": vote.second, "won": vote.won}, lines)
+def add_vote(run: Path, prompt: str, vote: Vote[Candidate], lines: int) -> bool:
+    """Add a vote that was made when the file had so many `lines`; False if it has others now: that one was faster."""
+    return _add(run, {"prompt": prompt, "first": vote.first, "second": vote.second, "won": vote.won}, lines)
 
 
-def undo_vote(run: Path, lines: int) -> None:
+def undo_vote(run: Path, lines: int) -> bool:
     """Take the last vote back, like `add_vote`."""
-    _add(run, {"undo": True}, lines)
+    return _add(run, {"undo": True}, lines)
 
 
 def next_pair(
@@ -81,12 +81,14 @@ def next_pair(
     return prompt, left, right
 
 
-def _add(run: Path, entry: Mapping[str, Any], lines: int) -> None:
+def _add(run: Path, entry: Mapping[str, Any], lines: int) -> bool:
     with changing(run):
         before = _lines(run)
-        if len(before) == lines:
-            with whole_file(run / VOTES) as building:
-                building.write_text("".join(f"{line}\n" for line in (*before, json.dumps(entry))), encoding="utf-8")
+        if len(before) != lines:
+            return False
+        with whole_file(run / VOTES) as building:
+            building.write_text("".join(f"{line}\n" for line in (*before, json.dumps(entry))), encoding="utf-8")
+    return True
 
 
 def _lines(run: Path) -> list[str]:

@@ -171,7 +171,7 @@ const drawChoice = cell => {
   // What an ended run gives unless another step is starred has no star to remove.
   starring.setAttribute('aria-disabled', starring.disabled || (given && !data.starred && data.settled));
   starring.title = starring.disabled ? words.unkept : '';
-  starring.querySelector('span').textContent = given ? words.isStarred : words.star;
+  starring.querySelector('span').textContent = given ? (data.starred ? words.isStarred : words.isGiven) : words.star;
   const marked = isCandidate(cell);
   marking.hidden = starring.hidden;
   marking.disabled = !cell?.kept || given || (!marked && data.candidates.length >= data.most);

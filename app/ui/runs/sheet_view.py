@@ -70,6 +70,7 @@ def sheet_words() -> dict[str, str]:
         "left": words.LEFT_OUT,
         "star": words.STAR,
         "isStarred": words.STARRED,
+        "isGiven": words.GIVEN,
         "candidate": words.CANDIDATE_STEP,
         "unkept": words.NOT_KEPT_STEP,
         "file": words.PICTURE_FILE,

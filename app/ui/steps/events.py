@@ -8,11 +8,11 @@ from app.ui.components.events import Id, PageEvent, Whole
 
 
 class GridAction(PageEvent):
-    """A button was pressed: drawings are wanted or cancelled, or a vote is cast or taken back."""
+    """A button was pressed: drawings are wanted or cancelled, a vote is cast or taken back, or a step is kept."""
 
-    what: Literal["draw", "hurry", "cancel", "left", "right", "tie", "undo"]
+    what: Literal["draw", "hurry", "cancel", "left", "right", "tie", "undo", "keep"]
     about: Id = ""
-    """For votes the number of lines in the file of votes and the keys of the left and the right picture."""
+    """For votes the number of lines in the file of votes and the keys of the left and the right picture; the step."""
 
 
 class GridFileWanted(PageEvent):

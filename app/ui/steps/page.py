@@ -18,7 +18,7 @@ from app.studio.comparison.sheet import draw_sheet
 from app.studio.comparison.step_grid import STRENGTHS, StepGrid, StepGrids
 from app.studio.comparison.votes import Votes, add_vote, read_votes, undo_vote
 from app.studio.public_files import name_for_download
-from app.studio.runs.chosen import snapshots
+from app.studio.runs.chosen import choice_of, chosen_step, snapshots, star_in
 from app.studio.services import Services
 from app.ui.components import text as shared
 from app.ui.components.controls import banner
@@ -50,7 +50,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     page = StepsPage(services)
     opening = demo.load(page.open, None, [page.asked], **AT_ONCE)
     page.live.listen(opening.then, page.refresh, [page.asked, page.live.seen], page.live.outputs)
-    for part in (page.head, page.votes):
+    for part in (page.head, page.votes, page.grid):
         wire(part, ACTIONS, page, [page.asked], [page.notice, *page.live.outputs], **EACH)
     wire(page.head, FILES, page, [page.asked], [page.files, page.notice], **EACH)
 
@@ -63,7 +63,7 @@ class StepsPage:
         self.notice = block("", elem_id="steps-notice")
         self.head = merged_part("components/menus.js", "components/title.js", elem_id="steps-head")
         self.votes = merged_part("components/clicks.js", "steps/vote.js", elem_id="steps-votes")
-        self.grid = merged_part("steps/zoom.js", "steps/grid.js", elem_id="steps-grid")
+        self.grid = merged_part("components/clicks.js", "steps/zoom.js", "steps/grid.js", elem_id="steps-grid")
         self.files = scripted_part({}, "components/save.js")
         self.asked = gr.Textbox("", visible=False)
         """The query of the address: the run, its steps, strengths and rows, and whether to vote on them."""
@@ -99,8 +99,10 @@ class StepsPage:
                 self.grids.hurry(view, grid, actor)
             elif event.what == "cancel":
                 self.grids.cancel(view, actor)
-            else:
-                self._vote(view, grid, event)
+            elif event.what == "keep":
+                star_in(view, int(event.about) if event.about.isdecimal() else None)
+            elif not self._vote(view, grid, event):
+                notice = banner(words.LATE)
         except (OSError, VelaturaError) as error:
             notice = banner(as_sentence(error), kind="problem")
         return {self.notice: notice} | self.refresh(asked, NOTHING_SEEN, request)
@@ -115,7 +117,7 @@ class StepsPage:
                 if event.file == "png":
                     draw_sheet(grid, [row_name(grid, row) for row in grid.rows]).save(building, "PNG")
                 else:
-                    names = {"run": view.job.name, "row_name": row_name}
+                    names = {"run": view.job.name, "row_name": row_name, "given": _given(view)}
                     page = render("steps/file.html", **names, grid=grid, address=lambda path, _: _as_data(path, public))
                     building.write_text(page, encoding="utf-8")
         except (OSError, VelaturaError) as error:
@@ -146,11 +148,11 @@ class StepsPage:
             waits=progress(grid.going) if grid.going and grid.going.state == State.QUEUED else "",
             ballot=may and read_ballot(grid, votes, public) and f"steps?{urlencode(query | {'vote': '1'})}",
         )
-        address = partial(_address, public)
+        kept = {"given": _given(view), "keep": may}
         return {
             "head": head,
-            "votes": render("steps/votes.html", it=result) if result.count else "",
-            "grid": render("steps/grid.html", grid=grid, row_name=row_name, address=address),
+            "votes": render("steps/votes.html", it=result, **kept) if result.count else "",
+            "grid": render("steps/grid.html", grid=grid, row_name=row_name, address=partial(_address, public), **kept),
         }
 
     def _show_ballot(self, view: View, grid: StepGrid, votes: Votes, may: bool, asked: str) -> dict[str, str]:
@@ -160,17 +162,22 @@ class StepsPage:
         head = render("steps/title.html", run=view.job.name, title=words.BLIND, lead=words.BLIND_LEAD)
         return {"head": head, "votes": render("steps/ballot.html", it=ballot, **facts), "grid": ""}
 
-    def _vote(self, view: View, grid: StepGrid, event: GridAction) -> None:
+    def _vote(self, view: View, grid: StepGrid, event: GridAction) -> bool:
+        """Whether another vote was not faster."""
         lines, *keys = event.about.split(":")
         if not lines.isdecimal() or len(keys) != 2:
-            return
+            return True
         if event.what == "undo":
-            undo_vote(view.job.folder, int(lines))
-            return
+            return undo_vote(view.job.folder, int(lines))
         left, right = (find_voted(grid, key, self.queue.public(view)) for key in keys)
         if left is not None and right is not None and left[0] == right[0] and left != right:
             vote = Vote(left[1:], right[1:], WON[event.what])
-            add_vote(view.job.folder, row_name(grid, left[0]), vote, int(lines))
+            return add_vote(view.job.folder, row_name(grid, left[0]), vote, int(lines))
+        return True
+
+
+def _given(view: View) -> int | None:
+    return chosen_step(view, choice_of(view))
 
 
 def _address(public: Path, path: Path, small: bool) -> str:

@@ -16,12 +16,13 @@ SHOW, DRAW, DRAWN = _("Show"), _("Draw {pictures}"), _("{count} of {total} pictu
 DRAWING, PROGRESS = _("Drawing … {done} of {total} pictures"), _("Progress of the drawing")
 ZOOM_IN, ZOOM_OUT, ZOOM_FIT, ZOOM = _("Zoom in"), _("Zoom out"), _("Whole pictures"), _("Zoom of all pictures")
 KEYS = _(
-    "Arrow keys: next picture. + and −: zoom, 0: whole pictures. Shift and arrow keys, or drag: move all. "
-    "Ctrl and wheel, or two fingers: zoom."
+    "Click a picture. Arrow keys: next picture. + and −: zoom, 0: whole pictures. Shift and arrow keys, or drag: "
+    "move all. Ctrl and wheel, or two fingers: zoom."
 )
 AS_PICTURE, AS_PAGE = _("One picture (PNG)"), _("One web page (HTML)")
 GRID, CELL = _("Steps by strengths"), _("step {step}, strength {strength}, {prompt}")
 NOT_DRAWN, COMES, EMPTY_CELL = _("not drawn"), _("Being drawn"), _("{name}: {state}")
+KEEP, GIVEN = _("Keep step {step}"), _("★ Step {step}")
 STEP, STRENGTH, SEEDED = _("Step {step}"), _("Strength {strength}"), _("{prompt}, seed {seed}")
 
 # The blind vote
@@ -35,7 +36,12 @@ LEFT, RIGHT, TIE, UNDO = (
     _("Undo the last vote"),
 )
 VOTE_KEYS = _("Keys: ← left, → right, ↓ or space no difference, U undo.")
-NO_VOTES, VOTED, VOTED_ENOUGH = _("No votes yet."), _("{count} of about {about} votes"), _("{count} votes")
+NO_VOTES, VOTED, VOTED_ENOUGH = (
+    _("No votes yet."),
+    _("Votes: {count}. About {about} tell clearly; you can stop at any time."),
+    _("Votes: {count}."),
+)
+LATE = _("This vote was not counted: another one came first.")
 TOO_FEW = _("Too few votes to tell: {count} of about {about}. About {more} to go.")
 AHEAD, LEVEL = _("{candidate} is ahead of the others."), _("After {count} votes none is clearly ahead.")
 CANDIDATE, CHANCE = _("Candidate"), _("Chosen over an average one")

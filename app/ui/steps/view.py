@@ -33,7 +33,8 @@ class Result:
     sentence: str
     count: int
     about: int
-    settled: bool = False
+    ahead: int | None = None
+    """The step of the candidate that is clearly ahead."""
     ratings: Mapping[Candidate, Rating] = field(default_factory=dict)
 
 
@@ -83,6 +84,7 @@ def read_result(grid: StepGrid, votes: Votes) -> Result:
         return Result(words.NO_VOTES, 0, about)
     ratings, linked = rate(candidates, counted), is_connected(candidates, counted)
     if linked and is_ahead(ratings):
-        return Result(words.AHEAD.format(candidate=words.candidate(next(iter(ratings)))), count, about, True, ratings)
+        first = next(iter(ratings))
+        return Result(words.AHEAD.format(candidate=words.candidate(first)), count, about, first[0], ratings)
     sentence = words.LEVEL if linked and count >= about else words.TOO_FEW
-    return Result(sentence.format(count=count, about=about, more=max(1, about - count)), count, about, False, ratings)
+    return Result(sentence.format(count=count, about=about, more=max(1, about - count)), count, about, None, ratings)

@@ -15,7 +15,7 @@ const linkGrid = root => {
     linked.style.setProperty('--left', `${-100 * left * zoom}%`);
     linked.style.setProperty('--top', `${-100 * top * zoom}%`);
     linked.toggleAttribute('data-zoomed', zoom > 1);
-    linked.querySelector('output').textContent = `${Math.round(100 * zoom)} %`;
+    linked.querySelector('output').textContent = `${Math.round(100 * zoom)}%`;
     if (zoom > 1) for (const image of linked.querySelectorAll('img[data-whole]')) image.src = image.dataset.whole;
   };
   const zoomTo = (wanted, x = 0.5, y = 0.5) => {

@@ -13,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from app.studio.comparison.votes import read_votes
+from app.studio.runs.chosen import read_choice
 from tests.app.ui.ended_runs import write_run, write_snapshot
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import widest
@@ -55,7 +56,7 @@ def check_grid(page: Any) -> None:
     focused(page, "step 300, strength 1, a <b>boat</b>")
     page.get_by_role("button", name="Zoom in").click()
     is_zoomed(page, 2)
-    expect(page.locator("output")).to_have_text("200 %")
+    expect(page.locator("output")).to_have_text("200%")
     cell = page.get_by_role("gridcell", name="step 150, strength 1, a fox", exact=True)
     cell.focus()
     page.keyboard.press("+")
@@ -105,13 +106,17 @@ def test_steps_are_compared_in_a_grid_voted_on_and_saved(page, studio, run, tmp_
     wait_until(lambda: len(read_votes(run).votes) == 1, "the vote is kept")
     vote(page, "ArrowDown")
     vote(page, "u")
-    expect(page.get_by_text("1 of about 10 votes")).to_be_visible()
+    expect(page.get_by_text("Votes: 1. About 10 tell clearly; you can stop at any time.")).to_be_visible()
     page.get_by_role("button", name="The right one is better").click()
-    page.get_by_text("2 of about 10 votes").wait_for()
+    page.get_by_text("Votes: 2. About 10 tell").wait_for()
     assert [each.won for each in read_votes(run).votes] == [1, 0]
     page.get_by_role("link", name="Show the result").click()
     page.get_by_text("Too few votes to tell: 2 of about 10. About 8 to go.").wait_for()
     expect(page.get_by_role("rowheader", name="Strength")).to_have_text(["Strength 1", "Strength 1"])
+    for kept, starred in ((150, 150), (300, None)):  # without a star the run gives its last step
+        page.get_by_role("button", name=f"Keep step {kept}").click()
+        expect(page.get_by_role("columnheader", name=f"★ Step {kept}")).to_be_visible()
+        assert read_choice(run).step == starred
 
     page.goto((tmp_path / "voted steps.html").as_uri())
     check_grid(page)

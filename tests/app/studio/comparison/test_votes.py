@@ -41,8 +41,8 @@ def test_votes_are_kept_in_order_and_the_last_is_taken_back(run):
 
 
 def test_a_vote_on_an_older_state_is_left_out(run):
-    add_vote(run, "a fox", Vote(A, B, 1.0), 0)
-    add_vote(run, "a fox", Vote(A, B, 1.0), 0)
+    assert add_vote(run, "a fox", Vote(A, B, 1.0), 0)
+    assert not add_vote(run, "a fox", Vote(A, B, 1.0), 0)
     undo_vote(run, 0)
     assert read_votes(run) == Votes(1, (Vote(A, B, 1.0),), ("a fox",)), "pressed twice, or in another tab"
 

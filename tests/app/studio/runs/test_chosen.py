@@ -155,7 +155,7 @@ def test_the_library_its_downloads_and_the_command_line_follow_the_star(queue, r
     (starred,) = library.entries()
     assert (starred.id, starred.name) == (item.id, "dusk") and number(starred.path) == 20
     assert number(library.download(starred, "safetensors")) == 20
-    assert library.download(starred, "safetensors").name == "dusk.safetensors"
+    assert library.download(starred, "safetensors").name == "dusk 20.safetensors"
     out = tmp_path / "out.safetensors"
     assert call("export", run, "--out", out).code == 0 and number(out) == 20
     assert "already exists" in call("export", run, "--out", out).err

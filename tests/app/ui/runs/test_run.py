@@ -284,7 +284,7 @@ def test_a_style_is_downloaded_for_the_program_and_put_into_it(queue, tmp_path, 
     page.on_starred(StepStarred(step=150), SOMEBODY, "a", "")
     assert "Download step 150 for ComfyUI" in acts("comfyui")
     saved = page.on_fetched(FileWanted(file="style"), SOMEBODY, "a")[page.files]
-    assert saved["name"] == "a.safetensors" and saved["address"]
+    assert saved["name"] == "a 150.safetensors" and saved["address"]
     notice = page.on_fetched(FileWanted(file="put"), SOMEBODY, "a")[page.notice]
     assert (
         "a is in ComfyUI now" in notice

@@ -16,6 +16,7 @@ from PIL import Image
 from app.jobs.permissions import BELONGS_TO
 from app.jobs.store import TRAIN, NewJob
 from app.studio.comparison.votes import Votes, add_vote, read_votes
+from app.studio.runs.chosen import read_choice
 from app.studio.services import Services, open_services
 from app.studio.studio_queue import StudioQueue
 from app.ui.steps import text as words
@@ -104,7 +105,7 @@ def test_what_is_missing_is_counted_and_who_may_not_change_the_run_only_looks(pa
     place = page.grids.read(page.queue.find("dusk"), strengths="0.5").places[-1]
     assert words.cell(*place[1:], "a boat", words.COMES) == "step 9137, strength 0.5, a boat: Being drawn"
     belongs = str(BELONGS_TO.format(name="dusk", owner="anna"))
-    for what in ("draw", "cancel", "hurry", "left", "tie", "undo"):
+    for what in ("draw", "cancel", "hurry", "left", "tie", "undo", "keep"):
         assert belongs in act(page, what, ballot(page), "ben"), what
 
 
@@ -126,7 +127,7 @@ def test_a_ballot_tells_nothing_and_the_studio_knows_what_was_chosen(page, run):
     left = page.queue.public(page.queue.find("dusk")) / f"{keys.split(':')[1]}.webp"
     with Image.open(left) as one:
         assert any(_alike(one, Image.open(path)) for path in drawn), "the left picture is the one that was voted for"
-    act(page, "right", keys)
+    assert "another one came first" in act(page, "right", keys)
     assert len(read_votes(run).votes) == 1, "the same ballot counts once"
     act(page, "tie", ballot(page))
     assert [each.won for each in read_votes(run).votes] == [1, 0.5]
@@ -160,8 +161,14 @@ def test_the_result_is_one_sentence_and_a_range_for_each(page, run):
     assert words.TOO_FEW.format(count=3, about=10, more=7) in vote(0, 3)
     assert words.LEVEL.format(count=12) in vote(1, 3) + vote(0, 3) + vote(1, 3)
     html = vote(1, 14)
-    assert ">26 votes<" in shown(page, f"{ASKED}&vote=1")["votes"], "more than enough are not counted against a number"
+    assert ">Votes: 26.<" in shown(page, f"{ASKED}&vote=1")["votes"], (
+        "more than enough are not counted against a number"
+    )
     assert words.AHEAD.format(candidate="Step 9137 at strength 1") in html
+    assert "Keep step 9137" in html
+    assert act(page, "keep", "7311") == "" and read_choice(run).step == 7311
+    assert 'data-do="keep" data-about="9137"' in re.sub(r"\s+", " ", shown(page, ASKED)["votes"])
+    assert "★ Step 7311" in shown(page, ASKED)["grid"]
     ranges = re.findall(r"(\d+)% \((\d+)% to (\d+)%\)", html)
     assert len(ranges) == 2 and all(int(low) < int(mean) < int(high) for mean, low, high in ranges)
     assert html.index("Step 9137") < html.index("Step 7311")
