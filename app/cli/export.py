@@ -183,11 +183,10 @@ def _scores_of(folder: Path, again: bool = False) -> Sequence[Score]:
 
 
 def _score_rows(scores: Sequence[Score]) -> list[tuple[Any, ...]]:
-    from trainers.score.recorded import base_distance, shares
+    from trainers.score.recorded import base_distance
 
     base = base_distance(scores)
-    rows = zip(scores, shares(scores), strict=True)
-    return [(each.step, round(share, 4), round(each.change, 4), round(each.error / base, 4)) for each, share in rows]
+    return [(s.step, round(s.distance / base, 4), round(s.change, 4), round(s.error / base, 4)) for s in scores]
 
 
 def _cells(row: tuple[Any, ...]) -> tuple[str, ...]:

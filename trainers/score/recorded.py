@@ -60,8 +60,3 @@ def base_distance(scores: Sequence[Score]) -> float:
     """The base's distance in style, whose score is the first, as the unit of the others; 1 if it is 0."""
     base = scores[0].distance
     return base if base >= LEAST else 1.0
-
-
-def shares(scores: Sequence[Score]) -> list[float]:
-    """The distances in style as shares of the base's."""
-    return [score.distance / base_distance(scores) for score in scores]

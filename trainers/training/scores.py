@@ -74,10 +74,10 @@ def encoder_distances(run: Run, names: Sequence[str], steps: Sequence[int]) -> l
     trained = [torch.cat([embed(trained_pixels(item)) for item in items]) for embed in encoders]
     distances: list[list[float | None]] = []
     for place in places:
-        drawn = as_pixels([flatten(open_image(path)) for path in place]) if place else None
+        drawn = [as_pixels([flatten(open_image(path))]) for path in place]  # each of its own size
         distances.append(
             [
-                None if drawn is None else round(cosine_distance(embed(drawn), others), 4)
+                round(cosine_distance(torch.cat([*map(embed, drawn)]), others), 4) if drawn else None
                 for embed, others in zip(encoders, trained, strict=True)
             ]
         )

@@ -41,7 +41,7 @@ def install(
     if style is None or into is None:
         raise VelaturaError("give a style and a program: velatura install STYLE --into comfyui; --list shows them")
     from app.studio.programs.install import install as copy
-    from app.studio.runs.chosen import chosen_style, is_snapshot
+    from app.studio.runs.chosen import chosen_style, is_snapshot, starred_step
 
     place = find_place(runs_folder(out), into, folder)
     file = chosen_style(style) if style.is_dir() else style
@@ -51,7 +51,7 @@ def install(
     done = copy(file, name, place, overwrite)
     if json:
         report = {"file": done.file, "prompt": done.prompt, "word": done.word, "left_out": done.left_out}
-        print_json({**report, "note": done.note})
+        print_json({**report, "note": done.note, "step": starred_step(style) if style.is_dir() else None})
         return
     say(("was there" if done.was_there else "installed", "bold green"), f"  {done.file}")
     if style.is_dir():

@@ -42,6 +42,7 @@ def push(
     from app.studio.publishing.card import check_repository
     from app.studio.publishing.content import PublishChoices, write_folder
     from app.studio.publishing.hub import Upload, upload_folder
+    from app.studio.runs.chosen import starred_step
     from trainers.atomic_files import plain_disk_errors
     from trainers.runs.run import open_run
 
@@ -61,7 +62,8 @@ def push(
         upload = Upload(choice.repository, _is_public(public, update), update)
         address = upload_folder(place, upload, f"Publish {folder.resolve().name} with Velatura")
         if json:
-            print_json({"repository": choice.repository, "address": address, "files": len(files)})
+            facts = {"repository": choice.repository, "address": address, "files": len(files)}
+            print_json({**facts, "step": starred_step(folder)})
             return
         seen = "as visible as before" if update else "public" if upload.public else "private"
         say(("published", "bold green"), f"  {address} ({seen})")

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.errors import message_of
 from app.studio.generation.cells import Cell, cells_of
 from app.studio.generation.contact_sheet import ContactSheet
 from app.studio.generation.drawing import AT_ONCE, Drawing, Note, OutputFile, Styles, check_strengths, group_sheets
@@ -132,6 +133,8 @@ def _mark(
     model: Model, run: Run, drawn: Sequence[tuple[OutputFile, Sequence[Image]]], note: Callable[..., None]
 ) -> None:
     """Note which of the strengths to keep; files of a strength are in the order of their prompts."""
+    import torch
+
     from trainers.score.strengths import choose_strength
 
     by_strength: dict[float, list[Image]] = {}
@@ -139,8 +142,8 @@ def _mark(
         by_strength.setdefault(sheet.cell.strengths[0], []).extend(pictures)
     try:
         best = choose_strength(model, run, by_strength)
-    except VelaturaError as error:  # the pictures are drawn
-        note(UNMARKED.format(reason=error.message))
+    except (VelaturaError, torch.OutOfMemoryError) as error:  # the pictures are drawn
+        note(UNMARKED.format(reason=message_of(error)))
         return
     note(best.reason, **({MARKED: best.score.strength} if best.score is not None else {}))
     if not model.starter:

@@ -19,7 +19,7 @@ from trainers.config.presets import STARTER
 from trainers.config.sections import Sample
 from trainers.models.files.source import base_name
 from trainers.runs.run import Run
-from trainers.score.recorded import best_of, shares
+from trainers.score.recorded import base_distance, best_of
 
 MOST_POINTS = 1000
 MOST_RUNS = 50
@@ -71,7 +71,8 @@ def read_scores(view: View) -> dict[str, Any] | None:
     best = best_of(scores)
     if best is None:
         return None
-    rows = [[s.step, round(100 * part, 1), round(s.change, 3)] for s, part in zip(scores, shares(scores), strict=True)]
+    unit = base_distance(scores) / 100
+    rows = [[s.step, round(s.distance / unit, 1), round(s.change, 3), round(s.error / unit, 1)] for s in scores]
     return {
         "rows": rows,
         "best": best.score.step if best.score is not None else None,

@@ -34,13 +34,14 @@ const scoreFigure = (kind, {rows, best}) => {
   return `<svg width="${width}" height="${height}" aria-hidden="true">${all}</svg>`;
 };
 const scoreTable = ({rows, best}) =>
-  rows.map(([step, distance, change]) => {
+  rows.map(([step, distance, change, noise]) => {
     const row = document.createElement('tr'),
       head = Object.assign(document.createElement('th'), {scope: 'row'}),
       named = step ? put(step === best ? words.bestStep : words.step, {step}) : words.base;
     head.textContent = named;
     row.append(head);
-    for (const text of [scoreText('distance', distance), scoreText('change', change)])
+    const near = [scoreText('distance', distance), noise ? `± ${scoreText('distance', noise)}` : ''].join(' ');
+    for (const text of [near, scoreText('change', change)])
       row.append(Object.assign(document.createElement('td'), {className: 'number', textContent: text}));
     return row;
   });

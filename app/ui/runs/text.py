@@ -129,7 +129,8 @@ HELD_OUT_HINT = _("The held-out loss rises when pictures are memorised.")
 SCORES, SCORES_TABLE = _("Style and change"), _("As a table")
 SCORES_HINT = _(
     "Distance in style from your pictures, as a share of the base's (dashed): lower is nearer. Below it, how much the "
-    "pictures differ from the base's of the same prompts."
+    "pictures differ from the base's of the same prompts: 0 is not at all, 1 about as much as those of two prompts. Of "
+    "the steps with nine tenths of the best gain in style, the one with the least change is the best."
 )
 CHECKED_ON = best.CHECKED_ON
 DISTANCE, CHANGE_OF_PICTURES, SHARE_OF_BASE = _("Distance in style"), _("Change of the pictures"), _("{share}%")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from app.studio.runs import chosen
 from tests.app.command import call
@@ -67,7 +68,7 @@ def test_score_adds_distances_by_encoders_that_are_here(run, tmp_path, monkeypat
     assert missing.code == 1 and missing.out == "" and "run `hf download openai/clip-vit-large-patch14" in missing.err
     for name in ("dinov2", "clip"):
         write_encoder(tmp_path / "hub", name)
-    trained, drawn = scene(3, (128, 128)), [scene(4, (128, 128)), scene(5, (128, 128))]  # as large as the starter's
+    trained, drawn = scene(3, (128, 128)), [scene(4, (128, 128)), scene(5, (96, 128))]  # as large as the starter's
     (run / "dataset").mkdir()
     trained.save(run / "dataset" / "fox.png")
     for number, picture in enumerate(drawn):
@@ -77,7 +78,7 @@ def test_score_adds_distances_by_encoders_that_are_here(run, tmp_path, monkeypat
     facts = json.loads(call("score", run, "--json", "--with", "dinov2", "--with", "clip").out)
     for name in ("dinov2", "clip"):
         embed = load_encoder(name, "cpu")
-        cosines = embed(as_pixels(drawn)) @ embed(as_pixels([trained])).T
+        cosines = torch.cat([embed(as_pixels([each])) for each in drawn]) @ embed(as_pixels([trained])).T
         far = pytest.approx(1 - float(cosines.mean()), abs=1e-4)
         assert [score.pop(name) for score in facts["scores"]] == [far, None, 0]
     assert facts == own  # the mark and the base's own scores stay

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -38,6 +39,7 @@ from app.studio.generation.compatibility import (
     resolve_files,
 )
 from app.studio.generation.form import first_prompt
+from app.studio.generation.generate import _mark
 from app.studio.generation.generations import Generations, wait_for
 from app.studio.generation.request import GenerateRequest, Resolved, StyleRef, make_request
 from app.studio.generation.state import Stage, find_progress
@@ -618,6 +620,16 @@ def test_the_strength_nearest_to_the_training_pictures_is_marked(generations, du
     finally:
         shutil.rmtree(pictures, ignore_errors=True)
         before.rename(pictures)
+
+
+def test_too_little_memory_for_a_mark_costs_no_picture(dusk, monkeypatch):
+    def choose(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("trainers.score.strengths.choose_strength", choose)
+    notes: list[str] = []
+    _mark(None, Run(dusk.path.parent.parent), [], lambda note: notes.append(str(note)))  # type: ignore[arg-type]
+    assert notes == ["No strength is marked: CUDA out of memory"]
 
 
 def test_what_has_been_deleted_since_is_said(generations, dusk, tmp_path):

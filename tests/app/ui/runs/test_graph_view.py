@@ -46,7 +46,9 @@ def test_the_scores_come_with_the_best_step_and_why(queue: StudioQueue):
     view = queue.run("dusk")
     assert view is not None
     told = read_scores(view)
-    assert told is not None and told["rows"] == [[0, 100.0, 0.0], [1, 99.0, 0.01], [2, 60.0, 0.02], [4, 60.0, 0.04]]
+    assert told is not None and told["rows"] == [
+        *([0, 100.0, 0.0, 1.0], [1, 99.0, 0.01, 1.0], [2, 60.0, 0.02, 1.0], [4, 60.0, 0.04, 1.0])
+    ]
     assert (told["best"], told["elsewhere"]) == (2, False) and "2" in told["reason"]
     assert sent(queue, numbers(4))[0]["scores"] == told
     other = replace(view, summary=replace(view.summary, facts=(("base", "SDXL"),)))
