@@ -33,11 +33,11 @@ SIZED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "lokr": {"factor": 4},
         "vera": {"rank": 16},
-        "full": {"extract_rank": 7},
+        "full": {"extract_rank": 16},
         "t-lora": {"rank": 4, "alpha": 4.0},
         "tied": {"rank": 16, "alpha": 16.0},
         "pissa": {"rank": 8, "alpha": 8.0},
-        "dreambooth": {"extract_rank": 7},
+        "dreambooth": {"extract_rank": 15},
     }
 )
 """Settings of methods with which a file is about as large as a LoRA's of rank 16."""

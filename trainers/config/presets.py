@@ -23,7 +23,7 @@ STARTER = "starter"
 class Preset:
     """A named partial config; `summary` is a sentence on its use.
 
-    `starter` holds the settings that differ on the bundled base, whose small network needs other steps and rates.
+    `starter` holds those on the bundled base, whose small network needs other layers, steps and rates.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Preset:
 
     def settings_for(self, base: str) -> dict[str, Any]:
         """The partial config for the value of `base.model`."""
-        return deepcopy(overlay(self.settings, self.starter) if base == STARTER else dict(self.settings))
+        return deepcopy(dict(self.starter if base == STARTER else self.settings))
 
 
 def list_presets() -> tuple[Preset, ...]:
@@ -62,8 +62,8 @@ def find_preset(name: str) -> Preset:
             "there is no preset {name!r:.120}; available are {known}", name=name, known=", ".join(known)
         )
     table = read_toml(_folder() / f"{name}.toml")
-    summary, starter = str(table.pop("summary")), overlay(_starter_settings(), table.pop(STARTER, {}))
-    return Preset(name, summary, table, starter)
+    summary, starter = str(table.pop("summary")), table.pop(STARTER, {})
+    return Preset(name, summary, table, overlay(overlay(_starter_settings(), table), starter))
 
 
 @cache
