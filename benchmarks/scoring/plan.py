@@ -11,7 +11,8 @@ from benchmarks.styles.sets import STYLES
 from trainers.config.presets import STARTER, find_preset
 from trainers.config.tables import overlay
 
-METHODS = ("lora", "loha", "lokr", "oft")
+METHODS: Mapping[str, float] = MappingProxyType({"lora": 3e-4, "loha": 5e-4, "lokr": 2e-3, "oft": 2e-4})
+"""The methods and their rates on the layers of attention, as the presets were when the runs were trained."""
 Kind = Literal["good", "hot", "long"]
 STRENGTHS = (0.5, 0.75, 1.25)
 """At which the last step is drawn besides 1."""
@@ -20,14 +21,16 @@ SAMPLES = 6
 SEEDS = (1, 2, 3)
 LENGTHS = (60, 120, 180, 120)
 RATES = (1.0, 0.3, 2.0, 1.0)
-"""Of the four good runs of a style, in turn: steps, and the rate as a multiple of the preset's."""
+"""Of the four good runs of a style, in turn: steps, and the multiple of the rate."""
 HOT, LONG = 30.0, 720
-SCHEDULE: Mapping[str, Any] = MappingProxyType({"batch_size": 4, "device": "cpu", "precision": "bf16"})
+SCHEDULE: Mapping[str, Any] = MappingProxyType(
+    {"batch_size": 4, "device": "cpu", "precision": "bf16", "schedule": "constant", "warmup": 0}
+)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run: a preset on a style, its rate as a multiple of the preset's, and its steps."""
+    """One run: a method on a style, its rate as a multiple of `METHODS`', and its steps."""
 
     style: str
     preset: str
@@ -52,21 +55,21 @@ class Plan:
         return [*at_one, *((self.steps, strength) for strength in STRENGTHS)]
 
     def settings(self) -> dict[str, Any]:
-        """The preset's settings on the starter with this rate and these steps."""
+        """The settings on the starter with this rate and these steps."""
         table = find_preset(self.preset).settings_for(STARTER)
-        rate = float(table["train"]["learning_rate"]) * self.factor
-        return overlay(table, {"train": {"steps": self.steps, "learning_rate": rate, **SCHEDULE}})
+        train = {"steps": self.steps, "learning_rate": METHODS[self.preset] * self.factor, **SCHEDULE}
+        return overlay(table, {"targets": {"unet": "attn"}, "train": train})
 
 
 def plans() -> Iterator[Plan]:
     """All runs, one of every style at a time: methods, lengths and rates meet in turn."""
-    count = len(METHODS)
+    methods, count = tuple(METHODS), len(METHODS)
     for turn in range(count):
         for number, style in enumerate(STYLES):
             place = (turn + number) % count
-            yield Plan(style, METHODS[turn], RATES[place], LENGTHS[(turn + 2 * number) % count], "good")
+            yield Plan(style, methods[turn], RATES[place], LENGTHS[(turn + 2 * number) % count], "good")
             if turn % 2 == 0:
                 kind: Kind = "hot" if turn == 0 else "long"
-                preset = METHODS[(number + turn) % count]
+                preset = methods[(number + turn) % count]
                 factor, steps = (HOT, 120) if kind == "hot" else (3.0, LONG)
                 yield Plan(style, preset, factor, steps, kind)
