@@ -8,6 +8,8 @@ mean cosine distance of all pairs, 1 − 1/(n·m) Σᵢⱼ eᵢ·e'ⱼ: one minu
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +56,11 @@ def find_encoder(name: str) -> Path:
     folder = local_folder(model, FILES[-1])
     if folder is None:
         raise VelaturaError(
-            "{model} is not on this computer, and this command does not download it; run `hf download {model} {files}` "
-            "once",
+            "{model} is not on this computer, and this command does not download it; run `{hf} download {model} "
+            "{files}` once",
+            hf="hf"
+            if shutil.which("hf")
+            else Path(sys.executable).with_name("hf"),  # the installer's is not on the path
             model=model,
             files=" ".join(FILES),
         )
