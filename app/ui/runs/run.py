@@ -243,8 +243,8 @@ class RunPage:
         style = chosen.chosen_style(view.job.folder, chosen.choice_of(view))
         if style is None:
             raise VelaturaError(words.NO_STYLE)
-        if entry is not None and self.library.serves(entry, target):
-            return self.library.download(entry, target)
+        if entry is not None:
+            return self.library.download(entry, target if self.library.serves(entry, target) else "safetensors")
         return offer_file(style, public, f"{view.job.name}{SUFFIX}")
 
     def _put(self, event: RunAction) -> str:

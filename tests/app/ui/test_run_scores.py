@@ -1,4 +1,4 @@
-"""The scores of a trained run in a real browser: the curves, the mark, why it is there, and what is downloaded."""
+"""A trained run in a real browser: its curves, the mark and why, the grid, a vote, and what is downloaded."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from app.studio.comparison.votes import read_votes
 from tests.app.ui.screens.findings import OVERFLOWS, violations
 from tests.app.ui.server import Process
 from tests.trainers.tiny_runs import quick_settings, style_tensors, write_images
@@ -57,8 +58,19 @@ def test_the_best_step_is_marked_explained_and_downloaded(page, studio, run, tmp
         expect(curves.locator("circle.best")).to_have_count(2)
         assert not page.evaluate(OVERFLOWS), width
 
+    page.get_by_role("link", name="Compare", exact=True).click()
+    expect(page.get_by_role("columnheader", name="★ Step 1", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Blind vote").click()
+    page.wait_for_selector("#steps-votes [data-seen]")
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("Votes: 1. About").wait_for()
+    assert len(read_votes(run.folder).votes) == 1
+    page.get_by_role("link", name="Show the result").click()
+    page.get_by_text("Too few votes to tell: 1 of about").wait_for()
+    page.get_by_role("link", name="scored").click()
     with page.expect_download() as saved:
         page.get_by_role("button", name="Download step 1", exact=True).click()
+    assert saved.value.suggested_filename == "scored 1.safetensors"
     saved.value.save_as(tmp_path / "scored.safetensors")
     downloaded, kept = style_tensors(tmp_path / "scored.safetensors"), style_tensors(run.snapshot(1))
     assert downloaded.keys() == kept.keys() and all(downloaded[key].equal(kept[key]) for key in kept)
