@@ -29,6 +29,7 @@ from app.studio.generation.form import (
     keep_cell,
 )
 from app.studio.generation.generations import GONE, Generations
+from app.studio.generation.request import axis_field
 from app.studio.generation.state import Generation
 from app.studio.runs.chosen import chosen_step, in_closer_choice, star_in
 from app.studio.services import Services
@@ -77,7 +78,7 @@ class Show:
     count: int = 0
     fresh: tuple[str, ...] = ()
     problems: bool = True
-    """Whether an empty prompt counts as a problem."""
+    """Whether an empty prompt or empty values of an axis count as a problem."""
     said: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Problems that kept the request out of the queue, by field."""
@@ -223,8 +224,9 @@ class Playground:
         checked = checked or self._check(form)
         library, bases = self.services.library.entries(), self.services.bases
         problems = {**checked.problems, **show.refused}
-        if not show.problems and not form.prompt.strip():
-            problems.pop("prompt", None)
+        if not show.problems:
+            typed = {"prompt": form.prompt, axis_field(0): form.across_values, axis_field(1): form.down_values}
+            problems = {name: why for name, why in problems.items() if typed.get(name, name).strip()}
         first = next((style for style in checked.styles if style is not None), None)
         sheet = FormState(
             form=form,

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app.jobs.store import TRAIN, NewJob
-from app.studio.generation.axes import Axis
+from app.studio.generation.axes import FEW_WORDS, Axis
 from app.studio.generation.form import RESTORED, FormStore, GenerateForm
 from app.studio.generation.record import Record
 from app.studio.generation.request import GenerateRequest, StyleRef
@@ -25,7 +25,7 @@ from app.ui.components.events import actor_of
 from app.ui.playground import page as playground
 from app.ui.playground import text as words
 from app.ui.playground.events import GenerationAction
-from app.ui.playground.page import Playground
+from app.ui.playground.page import Playground, Show
 from tests.app.ui.bare_page import REQUEST, BareTab
 from tests.app.ui.ended_runs import write_run, write_snapshot
 from tests.app.ui.visitor import ALL_SENT
@@ -67,6 +67,14 @@ def test_prompts_that_an_address_names_are_drawn_instead_of_the_first_one(page, 
     page.open(visitor(style=style.id, prompts="a ship"))
     kept = page.forms.read(actor_of(visitor()).key)
     assert kept is not None and (kept.prompt, kept.axes()) == ("a ship", [])
+
+
+def test_values_that_nobody_has_typed_are_a_problem_only_once_they_are_to_be_drawn(page, services):
+    write_run(services.paths.runs, "dusk")
+    (style,) = services.library.entries()
+    form = GenerateForm(prompt="fox", styles=((style.id, "1"),), across="strength", down="words")
+    assert FEW_WORDS not in page._fields(form, Show(problems=False)) and FEW_WORDS in page._fields(form, Show())
+    assert "The prompt does not contain “owl”" in page._fields(form.with_(down_values="owl, cat"), Show(problems=False))
 
 
 def test_while_the_first_style_is_trained_the_fields_lead_to_its_run(page, services):
