@@ -109,7 +109,9 @@ def best(run: RunFolder, json: Json = False) -> None:
 
     chosen = best_of(_scores_of(run))
     if chosen is None:
-        raise VelaturaError("{run} has drawn every prompt at no step, so none can be compared with the base", run=run)
+        raise VelaturaError(
+            "{run} has no step at which every prompt was drawn, so none can be compared with the base", run=run
+        )
     if chosen.score is None:
         raise VelaturaError(chosen.reason)
     step = chosen.score.step

@@ -159,7 +159,7 @@ class _Ruler:
             "error": gain_error(before.style, drawn.style, trained.style),
             "change": float(change(drawn, before).mean()),
             "nearest": float(changes(drawn, trained).min()),
-            "variety": variety(drawn),
+            "variety": variety(drawn, [str(number) for number in range(NEW)]) or 0.0,
         }
 
 

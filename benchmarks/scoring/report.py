@@ -137,7 +137,7 @@ def excess(run: Measured, pick: Pick) -> list[float]:
 
 
 def _rule_row(runs: Sequence[Measured], name: str) -> tuple[str, ...]:
-    good = [run for run in runs if run.plan.kind == "good"]
+    good = [run for run in runs if run.plan.kind in ("good", "today")]
     if not good:
         return name, "–", "–", "–", "–"
     values = [value for run in good for value in excess(run, RULES[name])]
@@ -154,9 +154,11 @@ def _rule_row(runs: Sequence[Measured], name: str) -> tuple[str, ...]:
 # ---------------------------------------------------------------- the page
 def _facts(runs: Sequence[Measured]) -> dict[str, object]:
     """What the page's text leaves open."""
+    today = [run for run in runs if run.plan.kind == "today"]
+    runs = [run for run in runs if run.plan.kind != "today"]
     tuned = [run for run in runs if run.plan.style not in NEVER_TUNED]
     others = [run for run in runs if run.plan.style in NEVER_TUNED]
-    missing = [plan.name for plan in plans() if plan.name not in {run.plan.name for run in runs}]
+    missing = [plan.name for plan in plans() if plan.name not in {run.plan.name for run in (*runs, *today)}]
     return {
         "count": len(runs),
         "methods": ", ".join(f"`{method}`" for method in METHODS),
@@ -165,7 +167,9 @@ def _facts(runs: Sequence[Measured]) -> dict[str, object]:
         "correlations": _correlations(tuned, others),
         "chosen_on": _rules(tuned),
         "never_used": _rules(others),
-        "by_run": _table(RUN_HEADS, [_run_row(run) for run in runs]),
+        "today": _rules(today),
+        "today_correlation": _shown([within_run(run, f"whitened {OWN}") for run in today]),
+        "by_run": _table(RUN_HEADS, [_run_row(run) for run in (*runs, *today)]),
         "broken": BROKEN,
         "change_finds": broken_found(runs, f"change {OWN}"),
         "score_finds": broken_found(runs, f"whitened {OWN}"),

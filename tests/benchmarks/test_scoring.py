@@ -32,11 +32,12 @@ def measured(states: dict[str, tuple[float, float, float]], error: float = 0.01)
 
 def test_every_style_has_four_good_runs_of_all_methods_and_two_bad_ones() -> None:
     every = list(plans())
-    assert len({plan.name for plan in every}) == len(every) == 36
+    assert len({plan.name for plan in every}) == len(every) == 48
     for style in STYLES:
         kinds = Counter(plan.kind for plan in every if plan.style == style)
-        assert kinds == {"good": 4, "hot": 1, "long": 1}
+        assert kinds == {"good": 4, "hot": 1, "long": 1} | ({"today": 4} if style in NEVER_TUNED else {})
         assert {plan.preset for plan in every if plan.style == style and plan.kind == "good"} == set(METHODS)
+    assert [each.settings()["targets"]["unet"] for each in (every[0], every[-1])] == ["attn", "full"]
     steps = every[0].states
     assert len(steps) == 9 and steps[:2] == [(10, 1.0), (20, 1.0)] and steps[-1] == (60, 1.25)
 

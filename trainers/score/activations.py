@@ -81,10 +81,10 @@ def changes(a: Activations, b: Activations) -> Tensor:
     return torch.stack([(picture - b.content).norm(dim=1).mean(1) for picture in a.content])
 
 
-def variety(drawn: Activations) -> float:
-    """The mean change between two of n pictures; 0 for a single one."""
-    count = len(drawn.content)
-    return float(changes(drawn, drawn).sum() / max(1, count * (count - 1)))
+def variety(drawn: Activations, prompts: Sequence[str]) -> float | None:
+    """The mean change between two of n pictures of different prompts, one of each picture; None without two."""
+    apart = torch.tensor([[prompt != other for other in prompts] for prompt in prompts])
+    return float(changes(drawn, drawn)[apart].mean()) if apart.any() else None
 
 
 def _activations(model: Model, latents: Tensor, text: Conditioning) -> Tensor:

@@ -2,10 +2,12 @@
 
 1. The gain of a score is the base's distance in style minus its own.
 2. The best gain is the largest one. If it lies within the noise of seeds, nothing is chosen.
-3. Of the scores with at least `SHARE` of the best gain, the one with the least change is chosen,
-4. unless its pictures differ from each other by less than `ALIKE` of what the base's do: then nothing is chosen.
+3. Of the scores with at least `SHARE` of the best gain, those whose pictures of different prompts differ by less than
+   `ALIKE` of what the base's do are left out. If none is left, nothing is chosen.
+4. Of the others, the one with the least change is chosen.
 
-The thresholds were set on runs of three styles and tested on three others (docs/scoring.md).
+`SHARE` and `NOISE` were set on runs of three styles and tested on three others; `ALIKE` is a round number that was
+looked at on all six (docs/scoring.md).
 """
 
 from __future__ import annotations
@@ -52,8 +54,8 @@ OF_STEPS = Reasons(
     _("Step {step}: most of the style is there, but the pictures no longer resemble what the base draws."),
     _("No step came nearer to your style than the base."),
     _(
-        "No step is marked: the pictures of step {step}, the best by style, look almost alike, whatever the prompt. "
-        "A lower learning rate, fewer steps or a lower strength may help."
+        "No step is marked: the pictures of step {step}, the nearest to your style, look almost alike, whatever the "
+        "prompt. A lower learning rate, fewer steps or a lower strength may help."
     ),
 )
 OF_STRENGTHS = Reasons(
@@ -61,8 +63,8 @@ OF_STRENGTHS = Reasons(
     _("Strength {strength:g}: most of the style is there, but the pictures no longer resemble what the base draws."),
     _("No strength came nearer to your style than the base."),
     _(
-        "No strength is marked: the pictures at {strength:g}, the best by style, look almost alike, whatever the "
-        "prompt. A step before the last one may help."
+        "No strength is marked: the pictures at {strength:g}, the nearest to your style, look almost alike, whatever "
+        "the prompt. A step before the last one may help."
     ),
 )
 
@@ -79,15 +81,25 @@ def find_best(
     base: Score, scores: Sequence[Score], share: float = SHARE, noise: float = NOISE, reasons: Reasons = OF_STEPS
 ) -> Best:
     """The best of some scores of one run; `base` is the score before training. ValueError without scores."""
-    gains = {score: base.distance - score.distance for score in scores}
-    nearest = max(scores, key=gains.__getitem__)
-    if gains[nearest] <= noise * nearest.error:
+    nearest = min(scores, key=lambda score: score.distance)
+    if not is_gain(base, nearest, noise):
         return Best(None, reasons.none)
-    most = [score for score in scores if gains[score] >= share * gains[nearest]]
-    best = min(most, key=lambda score: score.change)
-    is_alike = base.variety is not None and best.variety is not None and best.variety < ALIKE * base.variety
-    reason = reasons.alike if is_alike else reasons.best if best.change < APART else reasons.unlike
-    return Best(None if is_alike else best, reason.format(step=best.step, strength=best.strength))
+    least = share * (base.distance - nearest.distance)
+    most = [score for score in scores if base.distance - score.distance >= least and not is_alike(base, score)]
+    best = min(most, key=lambda score: score.change, default=None)
+    shown = best or nearest
+    reason = reasons.alike if best is None else reasons.best if best.change < APART else reasons.unlike
+    return Best(best, reason.format(step=shown.step, strength=shown.strength))
+
+
+def is_gain(base: Score, score: Score, noise: float = NOISE) -> bool:
+    """Whether a score's gain over the base lies beyond the noise of seeds."""
+    return base.distance - score.distance > noise * score.error
+
+
+def is_alike(base: Score, score: Score) -> bool:
+    """Whether pictures of different prompts are almost alike."""
+    return base.variety is not None and score.variety is not None and score.variety < ALIKE * base.variety
 
 
 def stops_at(base: Score, scores: Sequence[Score]) -> tuple[int, int] | None:
@@ -96,9 +108,9 @@ def stops_at(base: Score, scores: Sequence[Score]) -> tuple[int, int] | None:
     The best gain must lie beyond the noise of seeds, and each of the last `FURTHER` scores must be farther than the
     nearest one by more than its standard error.
     """
-    if not scores or find_best(base, scores).score is None:
+    nearest = min(scores, key=lambda score: score.distance, default=base)
+    if not is_gain(base, nearest):
         return None
-    nearest = min(scores, key=lambda score: score.distance)
     further = [score for score in scores if score.step > nearest.step]
     latest = further[-FURTHER:]
     if len(latest) < FURTHER or any(score.distance - nearest.distance <= NOISE * score.error for score in latest):

@@ -8,6 +8,7 @@ mean cosine distance of all pairs, 1 − 1/(n·m) Σᵢⱼ eᵢ·e'ⱼ: one minu
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -55,12 +56,11 @@ def find_encoder(name: str) -> Path:
     model = ENCODERS[name].model
     folder = local_folder(model, FILES[-1])
     if folder is None:
+        installed = Path(sys.executable).with_name("hf")  # the installer does not put it on the path
         raise VelaturaError(
             "{model} is not on this computer, and this command does not download it; run `{hf} download {model} "
             "{files}` once",
-            hf="hf"
-            if shutil.which("hf")
-            else Path(sys.executable).with_name("hf"),  # the installer's is not on the path
+            hf="hf" if shutil.which("hf") else shlex.quote(str(installed)),
             model=model,
             files=" ".join(FILES),
         )

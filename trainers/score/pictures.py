@@ -39,10 +39,12 @@ class PictureScores:
     The networks must be without a style while pictures are looked at.
     """
 
-    def __init__(self, model: Model, items: Sequence[Item], before: Sequence[Image]) -> None:
+    def __init__(self, model: Model, items: Sequence[Item], before: Sequence[Image], prompts: Sequence[str]) -> None:
+        """`prompts` are those of the pictures from before training, and of all others in their order."""
         chosen = some_of(items)
         seen = [observe(model, trained_pixels(item)) for item in chosen]
         self.trained = torch.cat([each.style for each in seen])
+        self.prompts = prompts
         self.before = observe(model, as_pixels(before))
         size = self.before.content[:1].shape
         alike = [(item, each) for item, each in zip(chosen, seen, strict=True) if each.content.shape == size]
@@ -58,8 +60,9 @@ class PictureScores:
     def score(self, drawn: Activations, step: int, strength: float = 1.0) -> Score:
         """The scores of a step's pictures."""
         distance = style_distance(drawn.style, self.trained)
+        varied = variety(drawn, self.prompts)
         error = gain_error(self.before.style, drawn.style, self.trained)
-        return Score(step, distance, float(change(drawn, self.before).mean()), error, strength, variety(drawn))
+        return Score(step, distance, float(change(drawn, self.before).mean()), error, strength, varied)
 
     def find_copy(self, drawn: Activations) -> Copy | None:
         """The drawn picture that is most like a training picture, if two training pictures are never so alike."""

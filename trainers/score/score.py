@@ -19,7 +19,7 @@ class Score:
     """Standard error of the gain in distance over the base, from picture to picture."""
     strength: float = 1.0
     variety: float | None = None
-    """Mean change between two of the pictures; None in runs of earlier versions."""
+    """Mean change between two pictures of different prompts; None for one prompt, and in runs of earlier versions."""
 
     def as_event(self) -> dict[str, Any]:
         """The fields of the run's event."""

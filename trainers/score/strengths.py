@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def choose_strength(model: Model, run: Run, pictures: Mapping[float, Sequence[Image]]) -> Best:
+def choose_strength(model: Model, run: Run, pictures: Mapping[float, Sequence[Image]], prompts: Sequence[str]) -> Best:
     """The strength to keep and why, of pictures of the same prompts at each strength, 0 among them.
 
     The base must be without styles. Raises VelaturaError if the run's training pictures cannot be read.
@@ -24,7 +24,7 @@ def choose_strength(model: Model, run: Run, pictures: Mapping[float, Sequence[Im
     config = run.config()
     resolution = config.data.resolution or model.resolution
     data = load_dataset(run.dataset, config.data, config.seed, resolution, model.stride, config.tokens.word)
-    scores = PictureScores(model, data.items, pictures[0.0])
+    scores = PictureScores(model, data.items, pictures[0.0], prompts)
     scored = [
         scores.score(scores.observe(model, drawn), 0, strength) for strength, drawn in pictures.items() if strength
     ]

@@ -192,7 +192,9 @@ class Previews:
             before = self._read_before(self.plan.params)
             if len(before) < self.plan.count:
                 return
-            self._scores = PictureScores(model, self._items, before)
+            self._scores = PictureScores(
+                model, self._items, before, [prompt for prompt, _ in self.plan.params.pictures]
+            )
         drawn = self._scores.observe(model, pictures) if step else self._scores.before
         self.session.record("score", pictures=len(pictures), **self._scores.score(drawn, step).as_event())
         if step and (copy := self._scores.find_copy(drawn)) is not None:

@@ -15,6 +15,7 @@ from trainers.device import choose_device, choose_format
 from trainers.errors import VelaturaError
 from trainers.models.load import load_model
 from trainers.planning.findings import native_size
+from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 from trainers.score.encoders import cosine_distance, load_encoder
 from trainers.score.pictures import PictureScores, as_pixels, some_of, trained_pixels
@@ -28,7 +29,7 @@ _FOLDER = re.compile(r"step-(\d{8})")
 
 @torch.no_grad()
 def score_run(run: Run) -> list[Score]:
-    """Score the pictures that a run kept, of each step that drew every prompt, the base's first.
+    """Score the pictures that a run kept, of each step that drew every prompt, the base's first, and record the scores.
 
     Raises VelaturaError if the run is training, its base or images cannot be opened, or it drew too few pictures.
     """
@@ -49,12 +50,16 @@ def score_run(run: Run) -> list[Score]:
             count=len(before),
             fewest=SCORED,
         )
-    scores = PictureScores(model, dataset.items, before)
+    scores = PictureScores(model, dataset.items, before, [prompt for prompt, _ in plan.params.pictures])
     whole = {step: drawn for step, drawn in pictures.items() if len(drawn) == len(before)}
-    return [
+    computed = [
         scores.score(scores.before, 0),
         *(scores.score(scores.observe(model, each), step) for step, each in whole.items()),
     ]
+    record = Recorder(run.folder)
+    for score in computed:
+        record("score", pictures=len(before), **score.as_event())
+    return computed
 
 
 def encoder_distances(run: Run, names: Sequence[str], steps: Sequence[int]) -> list[list[float | None]]:

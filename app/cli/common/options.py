@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -78,10 +79,13 @@ Seed = Annotated[
 
 
 def find_run(path: Path | None) -> Path | None:
-    """A file or folder, or the run of this name if there is none here."""
-    if path is None or path.exists() or not (run := runs_folder(None) / path).exists():
-        return path
-    return run
+    """A file or folder, or the run of this name unless a run or a file here has it."""
+    if path is not None and len(path.parts) == 1:
+        run = runs_folder(None) / path
+        with suppress(OSError):  # such as a name that is too long
+            if not path.is_file() and not (path / "config.toml").is_file() and (run / "config.toml").is_file():
+                return run
+    return path
 
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", callback=find_run, help="A run's folder or name.")]

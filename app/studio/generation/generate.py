@@ -22,7 +22,7 @@ from app.studio.progress import OnProgress, quiet
 from trainers.composition.ways import check_count, read_composition
 from trainers.config.presets import STARTER
 from trainers.config.sections import SCORED
-from trainers.errors import VelaturaError
+from trainers.errors import OUT_OF_MEMORY, UNEXPECTED, VelaturaError, failure_code
 from trainers.messages import Message
 from trainers.messages import Message as _
 from trainers.models.files.hub import local_path
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from trainers.sampling.sample import SamplingParams
 
 UNMARKED = _("No strength is marked: {reason}")
+LITTLE_MEMORY = _("there is not enough memory")
 OnRough = Callable[[int, "Image"], None]
 """Called with the index of a picture and its preview."""
 
@@ -133,17 +134,19 @@ def _mark(
     model: Model, run: Run, drawn: Sequence[tuple[OutputFile, Sequence[Image]]], note: Callable[..., None]
 ) -> None:
     """Note which of the strengths to keep; files of a strength are in the order of their prompts."""
-    import torch
-
     from trainers.score.strengths import choose_strength
 
     by_strength: dict[float, list[Image]] = {}
+    prompts: list[str] = []
     for sheet, pictures in drawn:
         by_strength.setdefault(sheet.cell.strengths[0], []).extend(pictures)
+        prompts += sheet.cell.request.prompts if not sheet.cell.strengths[0] else ()
     try:
-        best = choose_strength(model, run, by_strength)
-    except (VelaturaError, torch.OutOfMemoryError) as error:  # the pictures are drawn
-        note(UNMARKED.format(reason=message_of(error)))
+        best = choose_strength(model, run, by_strength, prompts)
+    except (VelaturaError, RuntimeError, MemoryError) as error:  # the pictures are drawn
+        if (code := failure_code(error)) == UNEXPECTED:
+            raise
+        note(UNMARKED.format(reason=LITTLE_MEMORY if code == OUT_OF_MEMORY else message_of(error)))
         return
     note(best.reason, **({MARKED: best.score.strength} if best.score is not None else {}))
     if not model.starter:

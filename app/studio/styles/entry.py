@@ -16,6 +16,7 @@ from app.studio.runs.chosen import is_snapshot
 from app.studio.runs.notes import NO_NOTES, Notes
 from app.studio.settings.differences import setting
 from trainers.config.presets import STARTER
+from trainers.config.techniques import TEXTUAL_INVERSION
 from trainers.errors import VelaturaError
 from trainers.formats.codecs import needs_base
 from trainers.formats.inspect import HeaderSummary, summarise_header
@@ -89,8 +90,15 @@ class StyleEntry:
     """Programs that read only part of it."""
     step: int | None = None
     """The step of its run that it is of; None if unknown."""
+    kept: bool = False
+    """Whether it is a kept step of its run, not the exported style."""
     about: Notes = NO_NOTES
     """The note and the tags of its run."""
+
+    @property
+    def stem(self) -> str:
+        """Name of its downloaded file: several steps of a run go into one folder; prompts call embeddings by it."""
+        return f"{self.name} {self.step}" if self.kept and self.method != TEXTUAL_INVERSION else self.name
 
 
 def read_entry(path: Path, view: View | None, mode: int) -> StyleEntry | Message:

@@ -145,14 +145,14 @@ class StyleLibrary:
                 "there is no format {format!r}; available are {formats}", format=format, formats=", ".join(FORMATS)
             )
         put: Callable[[Path, Path], None] = link_or_copy
-        title = f"{item.name} {item.step}" if self._is_snapshot(item) else item.name  # several steps, one folder
+        title = item.stem
         source, name = item.path, f"{title}{SUFFIX}"
         if format == "toml":
             source, name = self._settings(item), f"{item.name}.toml"
         elif format == "peft":
             source, name, put = self._peft(item), f"{title}{peft.PEFT_SUFFIX}.zip", put_packed
         elif format == "embedding":
-            source, name = self._word(item), f"{title}{EMBEDDING_SUFFIX}{SUFFIX}"
+            source, name = self._word(item), f"{item.name}{EMBEDDING_SUFFIX}{SUFFIX}"
         elif format in TITLES:
             form = self._form(item, format)
             source, put = form.path, self._put_plain if form.converted else link_or_copy
@@ -180,9 +180,6 @@ class StyleLibrary:
                     self._served[key] = False
             return self._served[key]
 
-    def _is_snapshot(self, item: StyleEntry) -> bool:
-        return bool(item.run) and is_snapshot(self._run(item).job.folder, item.path)
-
     def for_diffusers(self, item: StyleEntry) -> Path | None:
         """The style's file for diffusers; None if it must be written first.
 
@@ -191,8 +188,7 @@ class StyleLibrary:
         twin = item.path.with_name(f"{item.path.stem}-diffusers{SUFFIX}")
         if item.plain or (item.run and twin.is_file()):
             return item.path if item.plain else twin
-        kept = self._is_snapshot(item)  # has no other forms beside it
-        reason = item.not_plain or (HUGE if item.run and not kept else "")
+        reason = item.not_plain or (HUGE if item.run and not item.kept else "")  # a kept step has no other forms
         if reason:
             raise VelaturaError(
                 "“{name}” cannot be exported for diffusers, which reads only plain LoRA: {reason}",
@@ -309,7 +305,7 @@ class StyleLibrary:
         if item is None:
             return None
         alias, about = renamed_style(view.job.folder), read_notes(view.job.folder)
-        return replace(item, name=alias or item.name, about=about, step=step)
+        return replace(item, name=alias or item.name, about=about, step=step, kept=is_snapshot(view.job.folder, path))
 
     def _found(self, path: Path, owners: Mapping[str, str]) -> StyleEntry | None:
         item = self._known(path, None)

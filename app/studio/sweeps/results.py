@@ -110,14 +110,17 @@ def order_of(results: Sequence[Result]) -> Message:
 
 
 def advice(results: Sequence[Result]) -> Message | None:
-    """Which run to keep and why, or why none; None unless all have ended and the first has scores and a style."""
+    """Which run to keep and why, or why none; None unless all have ended and one has scores and a style."""
     views = [result.member.view for result in results]
     best = ranked(results)[0] if results else None
-    if best is None or not best.file or any(view is not None and view.state not in ENDED for view in views):
+    if best is None or any(view is not None and view.state not in ENDED for view in views):
+        return None
+    if best.best is None:
+        reasons = [joined(": ", (result.member.name, result.reason)) for result in results if result.reason]
+        return joined(" ", reasons) if reasons else None
+    if not best.file:
         return None
     name, time, size = best.member.name, readable_time(best.seconds), readable_size(best.file)
-    if best.best is None:
-        return best.reason and joined(": ", [name, best.reason])
     return joined(" ", [KEEP.format(run=name, share=percent(1 - best.style), time=time, size=size), best.reason])
 
 

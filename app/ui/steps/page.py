@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 import gradio as gr
 
 from app.errors import as_sentence, message_of
-from app.jobs.states import State
+from app.jobs.states import ENDED, State
 from app.jobs.view import View
 from app.studio.comparison.sheet import draw_sheet
 from app.studio.comparison.step_grid import STRENGTHS, StepGrid, StepGrids
@@ -99,8 +99,8 @@ class StepsPage:
                 self.grids.hurry(view, grid, actor)
             elif event.what == "cancel":
                 self.grids.cancel(view, actor)
-            elif event.what == "keep":
-                star_in(view, int(event.about) if event.about.isdecimal() else None)
+            elif event.what == "keep" and event.about.isdecimal():
+                star_in(view, int(event.about))
             elif not self._vote(view, grid, event):
                 notice = banner(words.LATE)
         except (OSError, VelaturaError) as error:
@@ -163,21 +163,23 @@ class StepsPage:
         return {"head": head, "votes": render("steps/ballot.html", it=ballot, **facts), "grid": ""}
 
     def _vote(self, view: View, grid: StepGrid, event: GridAction) -> bool:
-        """Whether another vote was not faster."""
+        """Whether the vote counts: the page knew all votes, and its pictures are still there."""
         lines, *keys = event.about.split(":")
         if not lines.isdecimal() or len(keys) != 2:
-            return True
+            return False
         if event.what == "undo":
             return undo_vote(view.job.folder, int(lines))
         left, right = (find_voted(grid, key, self.queue.public(view)) for key in keys)
         if left is not None and right is not None and left[0] == right[0] and left != right:
             vote = Vote(left[1:], right[1:], WON[event.what])
             return add_vote(view.job.folder, row_name(grid, left[0]), vote, int(lines))
-        return True
+        return False
 
 
 def _given(view: View) -> int | None:
-    return chosen_step(view, choice_of(view))
+    """The step that a run gives; while it trains, its newest one has no star, which would move at every step."""
+    choice = choice_of(view)
+    return chosen_step(view, choice) if view.state in ENDED else choice.step
 
 
 def _address(public: Path, path: Path, small: bool) -> str:

@@ -22,7 +22,7 @@ KEYS = _(
 AS_PICTURE, AS_PAGE = _("One picture (PNG)"), _("One web page (HTML)")
 GRID, CELL = _("Steps by strengths"), _("step {step}, strength {strength}, {prompt}")
 NOT_DRAWN, COMES, EMPTY_CELL = _("not drawn"), _("Being drawn"), _("{name}: {state}")
-KEEP, GIVEN = _("Keep step {step}"), _("★ Step {step}")
+KEEP = _("Keep step {step}")
 STEP, STRENGTH, SEEDED = _("Step {step}"), _("Strength {strength}"), _("{prompt}, seed {seed}")
 
 # The blind vote
@@ -38,10 +38,10 @@ LEFT, RIGHT, TIE, UNDO = (
 VOTE_KEYS = _("Keys: ← left, → right, ↓ or space no difference, U undo.")
 NO_VOTES, VOTED, VOTED_ENOUGH = (
     _("No votes yet."),
-    _("Votes: {count}. About {about} tell clearly; you can stop at any time."),
+    _("Votes: {count}. About {about} give a clear result; you can stop at any time."),
     _("Votes: {count}."),
 )
-LATE = _("This vote was not counted: another one came first.")
+LATE = _("This did not count, since votes or pictures have changed in the meantime.")
 TOO_FEW = _("Too few votes to tell: {count} of about {about}. About {more} to go.")
 AHEAD, LEVEL = _("{candidate} is ahead of the others."), _("After {count} votes none is clearly ahead.")
 CANDIDATE, CHANCE = _("Candidate"), _("Chosen over an average one")

@@ -15,7 +15,7 @@ element.addEventListener(
   event => {
     const link = event.target.closest('.result'); // only now does it name steps
     if (link) link.href = `steps${location.search.replace(/&?vote=1/, '')}`;
-    if (!event.target.closest('[data-do]')) return;
+    if (!pair() || !event.target.closest('[data-do]')) return;
     if (!dataset.seen) event.stopImmediatePropagation();
     delete dataset.seen;
     setTimeout(look, ANSWERED);

@@ -96,4 +96,4 @@ def _prompt(item: StyleEntry) -> str:
     if item.method == TEXTUAL_INVERSION:  # prompts call it by its file name
         return item.name
     called = ", ".join(item.words)
-    return called if item.only_here or not called else words.PROMPT.format(item.name, called)
+    return called if item.only_here or not called else words.PROMPT.format(item.stem, called)

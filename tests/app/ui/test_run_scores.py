@@ -59,7 +59,8 @@ def test_the_best_step_is_marked_explained_and_downloaded(page, studio, run, tmp
         assert not page.evaluate(OVERFLOWS), width
 
     page.get_by_role("link", name="Compare", exact=True).click()
-    expect(page.get_by_role("columnheader", name="★ Step 1", exact=True)).to_be_visible()
+    star = page.get_by_role("columnheader", name="Step 1", exact=True).get_by_role("button", name="Keep step 1")
+    expect(star).to_have_attribute("aria-pressed", "true")
     page.get_by_role("link", name="Blind vote").click()
     page.wait_for_selector("#steps-votes [data-seen]")
     page.keyboard.press("ArrowLeft")

@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from app.studio.comparison.votes import read_votes
+from app.studio.comparison.votes import add_vote, read_votes
 from app.studio.runs.chosen import read_choice
 from tests.app.ui.ended_runs import write_run, write_snapshot
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import widest
 from tests.waiting import wait_until
+from trainers.score.votes import Vote
 
 SCALES = "[...document.querySelectorAll('.pane img')].map(one => new DOMMatrix(getComputedStyle(one).transform).a)"
 IN_VIEW = "#steps-votes [data-seen]"
@@ -106,17 +107,27 @@ def test_steps_are_compared_in_a_grid_voted_on_and_saved(page, studio, run, tmp_
     wait_until(lambda: len(read_votes(run).votes) == 1, "the vote is kept")
     vote(page, "ArrowDown")
     vote(page, "u")
-    expect(page.get_by_text("Votes: 1. About 10 tell clearly; you can stop at any time.")).to_be_visible()
+    expect(page.get_by_text("Votes: 1. About 10 give a clear result; you can stop at any time.")).to_be_visible()
     page.get_by_role("button", name="The right one is better").click()
-    page.get_by_text("Votes: 2. About 10 tell").wait_for()
+    page.get_by_text("Votes: 2. About 10 give").wait_for()
     assert [each.won for each in read_votes(run).votes] == [1, 0]
     page.get_by_role("link", name="Show the result").click()
     page.get_by_text("Too few votes to tell: 2 of about 10. About 8 to go.").wait_for()
     expect(page.get_by_role("rowheader", name="Strength")).to_have_text(["Strength 1", "Strength 1"])
     for kept, starred in ((150, 150), (300, None)):  # without a star the run gives its last step
-        page.get_by_role("button", name=f"Keep step {kept}").click()
-        expect(page.get_by_role("columnheader", name=f"★ Step {kept}")).to_be_visible()
+        star = page.get_by_role("columnheader", name=f"Step {kept}").get_by_role("button", name=f"Keep step {kept}")
+        star.press("Enter")
+        expect(star).to_have_attribute("aria-pressed", "true")
+        expect(star).to_be_focused()
         assert read_choice(run).step == starred
+    for _ in range(20):
+        add_vote(run, "a fox", Vote((150, 1.0), (300, 1.0), 1.0), read_votes(run).lines)
+    page.reload()
+    page.locator(".verdict").get_by_role("button", name="Keep step 150").click()
+    expect(page.get_by_role("columnheader", name="Step 150").get_by_role("button")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    assert read_choice(run).step == 150
 
     page.goto((tmp_path / "voted steps.html").as_uri())
     check_grid(page)

@@ -13,6 +13,8 @@ from trainers.models.load import load_model
 from trainers.score.activations import Activations, change, changes, observe, style_distance, variety
 from trainers.score.pictures import Copy, PictureScores, gain_error
 
+PROMPTS = ["a fox", "an owl", "a ship", "a pear"]
+
 
 def test_style_distance_is_in_units_of_the_training_pictures_spread() -> None:
     drawn, trained = torch.tensor([[3.0, 6.0], [5.0, 6.0]]), torch.tensor([[-1.0, -2.0], [1.0, 2.0]])
@@ -30,8 +32,12 @@ def test_change_is_the_mean_distance_of_unit_vectors() -> None:
     assert change(first, second).item() == pytest.approx(math.sqrt(2) / 2)
     assert changes(first, second).tolist() == [[pytest.approx(math.sqrt(2) / 2)]]
     assert changes(first, first).tolist() == [[0.0]]
-    three = Activations.cat([first, second, first])  # two of the three pairs differ
-    assert variety(three) == pytest.approx(2 / 3 * math.sqrt(2) / 2) and variety(first) == 0
+    three = Activations.cat([first, second, first])
+    assert variety(three, ["fox", "owl", "ship"]) == pytest.approx(
+        2 / 3 * math.sqrt(2) / 2
+    )  # two of three pairs differ
+    assert variety(three, ["fox", "owl", "fox"]) == pytest.approx(math.sqrt(2) / 2)
+    assert variety(three, ["fox"] * 3) is None
 
 
 def test_gain_error_is_the_jackknifes() -> None:
@@ -63,9 +69,9 @@ def test_a_drawn_picture_nearer_to_a_training_picture_than_two_of_them_are_is_a_
         Image.blend(scene(0, (128, 128)), scene(number, (128, 128)), 0.3).save(tmp_path / f"{number}.png")
     items = load_dataset(tmp_path, Data(cache=False), 0, 128, 8, "").items
     pictures = [scene(number, (128, 128)) for number in range(10, 14)]
-    scores = PictureScores(starter, items, pictures)
+    scores = PictureScores(starter, items, pictures, PROMPTS)
     assert scores.find_copy(scores.before) is None
     copied = scores.observe(starter, [*pictures[:2], Image.open(tmp_path / "1.png"), pictures[3]])
     assert scores.find_copy(copied) == Copy(2, "1.png")
-    alone = PictureScores(starter, items[:1], pictures)
+    alone = PictureScores(starter, items[:1], pictures, PROMPTS)
     assert alone.find_copy(copied) is None

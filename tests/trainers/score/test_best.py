@@ -68,6 +68,9 @@ def test_nothing_is_chosen_whose_pictures_are_almost_alike() -> None:
     scores = [score(10, 6.0, 0.3), score(20, 2.0, 0.5, variety=0.49)]
     best = find_best(BASE, scores)
     assert best.score is None and best.reason == OF_STEPS.alike.format(step=20)
+    assert find_best(BASE, [*scores, score(30, 2.5, 0.6)]).score == score(30, 2.5, 0.6)  # whose pictures are not
+    alike = [score(10, 2.0, 0.5, variety=0.4), score(20, 3.0, 0.5, variety=0.3), score(30, 4.0, 0.5, variety=0.2)]
+    assert stops_at(BASE, alike) == (10, 2)  # training on does not help them
     assert find_best(BASE, [scores[0], score(20, 2.0, 0.5, variety=0.5)]).score is not None
     earlier = replace(BASE, variety=None), [score(20, 2.0, 0.5, variety=None)]  # recorded by an earlier version
     assert find_best(*earlier).score == earlier[1][0]

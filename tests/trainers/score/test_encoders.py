@@ -56,7 +56,8 @@ def test_an_embedding_is_the_networks_own(name: str, cache: Path) -> None:
     assert cosine_distance(seen[:1], seen[1:2]) > 1e-3  # they tell pictures apart
 
 
-def test_an_encoder_that_is_not_here_is_not_downloaded(cache: Path) -> None:
+def test_an_encoder_that_is_not_here_is_not_downloaded(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     write_encoder(cache, "dinov2")
     assert find_encoder("dinov2").parent.name == "snapshots"
     with pytest.raises(VelaturaError) as told:
@@ -65,6 +66,10 @@ def test_an_encoder_that_is_not_here_is_not_downloaded(cache: Path) -> None:
         "openai/clip-vit-large-patch14 is not on this computer, and this command does not download it; run `hf "
         "download openai/clip-vit-large-patch14 config.json preprocessor_config.json model.safetensors` once"
     )
+    monkeypatch.setattr("shutil.which", lambda _: None)  # as the installer leaves it
+    monkeypatch.setattr("sys.executable", "/home/a b/bin/python")
+    with pytest.raises(VelaturaError, match="run `'/home/a b/bin/hf' download openai/clip-vit-large-patch14"):
+        load_encoder("clip", "cpu")
     with pytest.raises(VelaturaError, match="there is no encoder 'csd'; available are dinov2, clip"):
         find_encoder("csd")
 
