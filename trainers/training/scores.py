@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 
@@ -56,9 +57,10 @@ def score_run(run: Run) -> list[Score]:
         scores.score(scores.before, 0),
         *(scores.score(scores.observe(model, each), step) for step, each in whole.items()),
     ]
-    record = Recorder(run.folder)
-    for score in computed:
-        record("score", pictures=len(before), **score.as_event())
+    with suppress(OSError):  # a run that may only be read is scored, too
+        record = Recorder(run.folder)
+        for score in computed:
+            record("score", pictures=len(before), **score.as_event())
     return computed
 
 

@@ -54,6 +54,15 @@ def test_scores_computed_later_are_those_that_were_recorded(scored):
         ), score.step
 
 
+def test_computed_scores_are_recorded_in_a_run_that_has_none(quick, tmp_path):
+    run = Run(train(quick(LAYERS, {"sample": {"score": False}}), tmp_path).run)
+    assert recorded_scores(run.folder) == ()
+    computed = score_run(run)
+    recorded = recorded_scores(run.folder)
+    assert [score.as_event() for score in recorded] == [score.as_event() for score in computed]
+    assert best_of(recorded) is not None and events_of(run, "done")
+
+
 def test_scoring_changes_neither_the_pictures_nor_the_style(scored, quick, tmp_path):
     run = Run(train(quick(LAYERS, {"sample": {"score": False}}), tmp_path).run)
     assert events_of(run, "score") == [] and drawn(run) == drawn(scored)
