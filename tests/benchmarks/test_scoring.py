@@ -74,7 +74,7 @@ def test_the_page_is_written_from_the_runs_there_are(tmp_path: Path) -> None:
     write_report(runs, tmp_path / "whole.md")
     page = (tmp_path / "whole.md").read_text(encoding="utf-8")
     assert page == (Path(__file__).parents[2] / "docs" / "scoring.md").read_text(encoding="utf-8")
-    assert {plan for plan in plans() if plan.kind != "today"} <= {run.plan for run in runs}
+    assert len(runs) == 48 and "Not yet measured" not in page
     part = [run for run in runs if run.plan.style not in NEVER_TUNED][:4]
     write_report(part, tmp_path / "part.md")
     missing = ", ".join(plan.name for plan in plans() if plan not in {run.plan for run in part})
