@@ -46,7 +46,7 @@ class Reasons:
     """The pictures of the chosen one are apart from the base's."""
     none: Message
     alike: Message
-    """The pictures of the best one are almost alike."""
+    """The pictures of the nearest one are almost alike."""
 
 
 OF_STEPS = Reasons(

@@ -81,9 +81,11 @@ Seed = Annotated[
 def find_run(path: Path | None) -> Path | None:
     """A file or folder, or the run of this name unless a run or a file here has it."""
     if path is not None and len(path.parts) == 1:
+        from trainers.runs.run import is_run
+
         run = runs_folder(None) / path
         with suppress(OSError):  # such as a name that is too long
-            if not path.is_file() and not (path / "config.toml").is_file() and (run / "config.toml").is_file():
+            if not path.is_file() and not is_run(path) and is_run(run):
                 return run
     return path
 
