@@ -20,12 +20,13 @@ from trainers.score import TIMES, TOLERANCE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trainers.score.best import Best
     from trainers.score.score import Score
     from trainers.training.ranks import RankCurve
 
 commands = typer.Typer()
 
-COLUMNS = ("step", "style", "change", "noise")
+COLUMNS = ("step", "distance", "change", "noise", "note")
 """The table of `velatura score`."""
 
 
@@ -59,6 +60,8 @@ def export(
         say(("style file", "bold green"), f"    {style} ({readable_size(size)})")
         if starred is not None:
             tell_step(run)
+        else:
+            say(f"of step {opened.checkpoint_steps()[-1]}, the newest checkpoint")
 
 
 @commands.command(epilog="Example: velatura ranks outputs/dusk")
@@ -147,7 +150,8 @@ def score(
         for name in names:
             find_encoder(name)  # before the minutes that scoring takes
     scores = _scores_of(run, again)
-    chosen, columns, rows = best_of(scores), (*COLUMNS, *names), _score_rows(scores)
+    chosen, columns = best_of(scores), (*COLUMNS, *names)
+    rows = _score_rows(scores, chosen)
     if names:
         from trainers.training.scores import encoder_distances
 
@@ -163,7 +167,7 @@ def score(
         writer.writerows(rows)
     else:
         print_table(columns, [*map(_cells, rows)])
-        say("style: distance from the images' style as a share of the base's; change: from the base's pictures")
+        say("distance: from the images' style, as a share of the base's; change: from the base's pictures")
         if names:
             say(f"{', '.join(names)}: mean cosine distance from the images by that encoder; does not choose the step")
         if chosen is not None:
@@ -184,23 +188,38 @@ def _scores_of(folder: Path, again: bool = False) -> Sequence[Score]:
     return scores
 
 
-def _score_rows(scores: Sequence[Score]) -> list[tuple[Any, ...]]:
+def _score_rows(scores: Sequence[Score], best: Best | None) -> list[tuple[Any, ...]]:
+    from trainers.score.best import is_alike, is_near
     from trainers.score.recorded import base_distance
 
-    base = base_distance(scores)
-    return [(s.step, round(s.distance / base, 4), round(s.change, 4), round(s.error / base, 4)) for s in scores]
+    base, marked = base_distance(scores), best.score if best is not None else None
+
+    def note(score: Score) -> str:
+        if score == marked:
+            return "best"
+        if score.step and is_alike(scores[0], score):
+            return "almost alike"
+        return "as near" if marked is not None and score.step and is_near(marked, score) else ""
+
+    return [
+        (s.step, round(s.distance / base, 4), round(s.change, 4), round(s.error / base, 4), note(s)) for s in scores
+    ]
 
 
 def _cells(row: tuple[Any, ...]) -> tuple[str, ...]:
-    step, share, change, error, *distances = row
-    own = str(step), percent(share), f"{change:.3f}", f"± {error:.1%}"
-    return *own, *("none" if each is None else f"{each:.4f}" for each in distances)
+    step, share, change, error, note, *distances = row
+    cells = str(step), percent(share), f"{change:.3f}", f"± {error:.1%}", note
+    return *cells, *("none" if each is None else f"{each:.4f}" for each in distances)
 
 
 def tell_step(run: Path) -> None:
-    """Say which step of a run is taken, if it is not the last."""
+    """Say which step of a run is taken."""
+    from app.jobs.events.summary import read_summary
     from app.studio.runs.chosen import read_choice
 
     choice = read_choice(run)
-    if choice.step is not None:
+    if choice.step is None:
+        summary = read_summary(run)
+        say(f"of step {summary.final or summary.step}, the last one")
+    else:
         say(f"of step {choice.step}, {'which is starred' if choice.starred else 'the best one'}")

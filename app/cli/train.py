@@ -239,6 +239,8 @@ def report_result(result: Result, json: bool) -> None:
 
 
 def _tell(result: Result) -> None:
+    from trainers.score.recorded import best_of, recorded_scores
+
     spent = f"{counted(result.steps, 'step')} in {result.seconds:.0f} s"
     if result.style is None:
         say(f"stopped by {result.stopped_by} after {spent}, without a style file")
@@ -252,5 +254,9 @@ def _tell(result: Result) -> None:
     if result.skipped:
         words = f"{counted(result.skipped, 'step')} of {result.steps} changed nothing: the loss was not finite"
         say((words, "yellow"))
+    best = best_of(recorded_scores(result.run))
+    if best is not None:
+        say(best.reason)
+        say(f"compare the steps with: velatura score {shlex.quote(str(result.run))}")
     if result.stopped_by:
         say(f"continue with: velatura resume {shlex.quote(str(result.run))}")

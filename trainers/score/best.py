@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainers.messages import Message
+from trainers.messages import Message, joined
 from trainers.messages import Message as _
 from trainers.score.score import Score
 
@@ -23,9 +23,9 @@ SHARE = 0.9
 """Share of the best gain in style that is most of the style."""
 NOISE = 1.0
 """Standard errors of a gain below which it may be due to the seeds."""
-APART = 0.8
-"""Change from which pictures resemble each other no more than those of two prompts: on the starter 0.97 on average."""
-
+PARTLY, APART = 0.5, 0.8
+"""Changes from which pictures resemble each other in part, and no more than those of two prompts do (on the
+starter 0.97 on average)."""
 ALIKE = 0.5
 """Share of the variety of the base's pictures below which pictures look almost alike."""
 
@@ -39,34 +39,42 @@ ENDS_EARLY = _("Step {step} was still the nearest to your style after {count} fu
 
 @dataclass(frozen=True)
 class Reasons:
-    """The sentences why a step or a strength is chosen."""
+    """The sentences about steps, or about strengths."""
 
-    best: Message
-    unlike: Message
-    """The pictures of the chosen one are apart from the base's."""
+    chosen: Message
     none: Message
     alike: Message
     """The pictures of the nearest one are almost alike."""
 
 
 OF_STEPS = Reasons(
-    _("Step {step}: most of the style is there, and the pictures still resemble what the base draws."),
-    _("Step {step}: most of the style is there, but the pictures no longer resemble what the base draws."),
+    _("Step {step}"),
     _("No step came nearer to your style than the base."),
     _(
         "No step is marked: the pictures of step {step}, the nearest to your style, look almost alike, whatever the "
-        "prompt. A lower learning rate, fewer steps or a lower strength may help."
+        "prompt. A lower learning rate or a lower strength may help."
     ),
 )
 OF_STRENGTHS = Reasons(
-    _("Strength {strength:g}: most of the style is there, and the pictures still resemble what the base draws."),
-    _("Strength {strength:g}: most of the style is there, but the pictures no longer resemble what the base draws."),
+    _("Strength {strength:g}"),
     _("No strength came nearer to your style than the base."),
     _(
         "No strength is marked: the pictures at {strength:g}, the nearest to your style, look almost alike, whatever "
         "the prompt. A step before the last one may help."
     ),
 )
+STILL_LIKE = _(
+    "{chosen}: {gone:.0f}% of the distance to your style is gone, and the pictures still resemble what the base draws."
+)
+PARTLY_LIKE = _(
+    "{chosen}: {gone:.0f}% of the distance to your style is gone, and the pictures resemble what the base draws only "
+    "in part."
+)
+UNLIKE = _(
+    "{chosen}: {gone:.0f}% of the distance to your style is gone, but the pictures no longer resemble what the base "
+    "draws."
+)
+OTHERS = _("Others are as near, within the noise of seeds.")
 
 
 @dataclass(frozen=True)
@@ -87,9 +95,17 @@ def find_best(
     least = share * (base.distance - nearest.distance)
     most = [score for score in scores if base.distance - score.distance >= least and not is_alike(base, score)]
     best = min(most, key=lambda score: score.change, default=None)
-    shown = best or nearest
-    reason = reasons.alike if best is None else reasons.best if best.change < APART else reasons.unlike
-    return Best(best, reason.format(step=shown.step, strength=shown.strength))
+    if best is None:
+        return Best(None, reasons.alike.format(step=nearest.step, strength=nearest.strength))
+    like = STILL_LIKE if best.change < PARTLY else PARTLY_LIKE if best.change < APART else UNLIKE
+    gone = 100 * (base.distance - best.distance) / base.distance
+    reason = like.format(chosen=reasons.chosen.format(step=best.step, strength=best.strength), gone=gone)
+    return Best(best, joined(" ", (reason, OTHERS)) if any(is_near(best, score) for score in most) else reason)
+
+
+def is_near(best: Score, score: Score) -> bool:
+    """Whether another score is as near as the best one, within the noise of seeds."""
+    return score is not best and abs(score.distance - best.distance) <= NOISE * score.error
 
 
 def is_gain(base: Score, score: Score, noise: float = NOISE) -> bool:

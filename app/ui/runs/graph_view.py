@@ -19,6 +19,7 @@ from trainers.config.presets import STARTER
 from trainers.config.sections import Sample
 from trainers.models.files.source import base_name
 from trainers.runs.run import Run
+from trainers.score.best import is_alike
 from trainers.score.recorded import base_distance, best_of
 
 MOST_POINTS = 1000
@@ -46,6 +47,7 @@ def graph_words() -> dict[str, str]:
         "share": words.SHARE_OF_BASE,
         "base": words.BASE_ALONE,
         "bestStep": words.BEST_STEP,
+        "alikeStep": words.ALIKE_STEP,
     }
 
 
@@ -72,7 +74,10 @@ def read_scores(view: View) -> dict[str, Any] | None:
     if best is None:
         return None
     unit = base_distance(scores) / 100
-    rows = [[s.step, round(s.distance / unit, 1), round(s.change, 3), round(s.error / unit, 1)] for s in scores]
+    rows = [
+        [s.step, round(s.distance / unit, 1), round(s.change, 3), round(s.error / unit, 1), is_alike(scores[0], s)]
+        for s in scores
+    ]
     return {
         "rows": rows,
         "best": best.score.step if best.score is not None else None,

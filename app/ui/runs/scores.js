@@ -34,10 +34,11 @@ const scoreFigure = (kind, {rows, best}) => {
   return `<svg width="${width}" height="${height}" aria-hidden="true">${all}</svg>`;
 };
 const scoreTable = ({rows, best}) =>
-  rows.map(([step, distance, change, noise]) => {
+  rows.map(([step, distance, change, noise, alike]) => {
     const row = document.createElement('tr'),
       head = Object.assign(document.createElement('th'), {scope: 'row'}),
-      named = step ? put(step === best ? words.bestStep : words.step, {step}) : words.base;
+      name = step === best ? words.bestStep : alike ? words.alikeStep : words.step,
+      named = step ? put(name, {step}) : words.base;
     head.textContent = named;
     row.append(head);
     const near = [scoreText('distance', distance), noise ? `± ${scoreText('distance', noise)}` : ''].join(' ');

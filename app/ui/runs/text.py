@@ -135,6 +135,7 @@ SCORES_HINT = _(
 CHECKED_ON = best.CHECKED_ON
 DISTANCE, CHANGE_OF_PICTURES, SHARE_OF_BASE = _("Distance in style"), _("Change of the pictures"), _("{share}%")
 BASE_ALONE, BEST_STEP = _("The base, before training"), _("Step {step}, the best")
+ALIKE_STEP = _("Step {step}, pictures almost alike")
 SMOOTHING, LOG_SCALE, OVER_IT, NO_RUN = _("Smoothing"), _("Log scale"), _("Another run"), _("None")
 NO_NUMBER = "–"
 LOG = _("Log")

@@ -49,13 +49,19 @@ def test_score_shows_what_is_recorded_as_a_table_csv_and_json(run):
     table = call("score", run)
     assert table.code == 0 and "60%" in table.out and "0.200" in table.out and "Step 20" in table.err
     assert call("score", run, "--csv").out.splitlines() == [
-        "step,style,change,noise",
-        "0,1.0,0.0,0.01",
-        "10,0.99,0.1,0.01",
-        "20,0.6,0.2,0.01",
+        "step,distance,change,noise,note",
+        "0,1.0,0.0,0.01,",
+        "10,0.99,0.1,0.01,",
+        "20,0.6,0.2,0.01,best",
     ]
     facts = json.loads(call("score", run, "--json").out)
-    assert facts["best"] == 20 and facts["scores"][2] == {"step": 20, "style": 0.6, "change": 0.2, "noise": 0.01}
+    assert facts["best"] == 20 and facts["scores"][2] == {
+        "step": 20,
+        "distance": 0.6,
+        "change": 0.2,
+        "noise": 0.01,
+        "note": "best",
+    }
 
 
 def test_score_adds_distances_by_encoders_that_are_here(run, tmp_path, monkeypatch):
@@ -91,7 +97,8 @@ def test_score_adds_distances_by_encoders_that_are_here(run, tmp_path, monkeypat
     assert 'model = "starter"' in config
     (run / "config.toml").write_text(config.replace('model = "starter"', 'model = "someone/gone"'), encoding="utf-8")
     header, *rows = (line.split(",") for line in call("score", run, "--csv", "--with", "clip").out.splitlines())
-    assert header == ["step", "style", "change", "noise", "clip"] and rows[1] == ["10", "0.99", "0.1", "0.01", ""]
+    assert header == ["step", "distance", "change", "noise", "note", "clip"]
+    assert rows[1] == ["10", "0.99", "0.1", "0.01", "", ""]
     assert [float(row[-1]) for row in (rows[0], rows[2])] == [far, 0]
     table = call("score", run, "--with", "clip")
     assert "clip" in table.out and "none" in table.out and "0.0000" in table.out
@@ -103,3 +110,13 @@ def test_commands_say_which_step_they_take(run, tmp_path):
     assert "of step 20, the best one" in call("export", run, "--out", tmp_path / "best.safetensors").err
     chosen.star(run, 20)
     assert "of step 20, which is starred" in call("export", run, "--out", tmp_path / "starred.safetensors").err
+
+
+def test_a_training_ends_with_the_best_step_and_how_to_compare(run, capsys):
+    from app.cli.train import report_result
+    from trainers.training.train import Result
+
+    write_scores(run, 20, (10, 20))
+    report_result(Result(run, run / "config.toml", 40, 3.0, 10, "", None, None), json=False)
+    told = capsys.readouterr().err
+    assert "Step 20: 40% of the distance to your style is gone" in told and f"velatura score {run}" in told

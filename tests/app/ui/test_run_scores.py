@@ -39,7 +39,9 @@ def test_the_best_step_is_marked_explained_and_downloaded(page, studio, run, tmp
     page.goto(f"{studio.url}run?id=scored")
     expect(page.get_by_text("Step 1 was still the nearest to your style after 2 further samples")).to_be_visible()
     curves = page.get_by_role("region", name="Style and change")
-    expect(curves.get_by_role("status")).to_have_text(re.compile("^Step 1: most of the style is there"))
+    expect(curves.get_by_role("status")).to_have_text(
+        re.compile("^Step 1: [1-9][0-9]?% of the distance to your style is gone")
+    )
     expect(curves.get_by_text("checked on the starter only")).to_be_visible()
     for kind in ("distance", "change"):
         expect(curves.locator(f"circle.{kind}")).to_have_count(len(scores))

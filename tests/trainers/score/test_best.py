@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from trainers.score.best import OF_STEPS, find_best, stops_at
+from trainers.messages import Message
+from trainers.score.best import OF_STEPS, OTHERS, PARTLY_LIKE, STILL_LIKE, UNLIKE, find_best, stops_at
 from trainers.score.score import Score
 
 BASE = Score(0, 10.0, 0.0, 0.0, variety=1.0)
@@ -14,12 +15,16 @@ def score(step: int, distance: float, change: float, error: float = 0.1, variety
     return Score(step, distance, change, error, variety=variety)
 
 
+def reason(like: Message, step: int, gone: float) -> Message:
+    return like.format(chosen=OF_STEPS.chosen.format(step=step), gone=gone)
+
+
 def test_the_least_change_with_most_of_the_gain_is_chosen() -> None:
     scores = [score(10, 7.0, 0.1), score(20, 2.0, 0.3), score(30, 1.0, 0.5), score(40, 1.5, 0.2)]
     best = find_best(BASE, scores)
     # the best gain is 9, so 8.1 is needed: steps 30 and 40 have it, and step 40 changed least
     assert best.score == scores[3]
-    assert best.reason == OF_STEPS.best.format(step=40)
+    assert best.reason == reason(STILL_LIKE, 40, 85)
 
 
 def test_a_score_with_exactly_the_share_of_the_best_gain_counts() -> None:
@@ -59,9 +64,20 @@ def test_a_run_can_end_once_two_samples_in_succession_are_farther(distances, exp
     assert stops_at(BASE, scores) == expected
 
 
-def test_pictures_as_far_apart_as_those_of_two_prompts_no_longer_resemble_the_bases() -> None:
-    assert find_best(BASE, [score(10, 2.0, 0.79)]).reason == OF_STEPS.best.format(step=10)
-    assert find_best(BASE, [score(10, 2.0, 0.8)]).reason == OF_STEPS.unlike.format(step=10)
+@pytest.mark.parametrize(
+    ("change", "like"),
+    [(0.49, STILL_LIKE), (0.5, PARTLY_LIKE), (0.79, PARTLY_LIKE), (0.8, UNLIKE)],
+)
+def test_the_reason_states_the_gain_and_how_far_the_pictures_resemble_the_bases(change: float, like: Message) -> None:
+    assert find_best(BASE, [score(10, 4.4, change)]).reason == reason(like, 10, 56)
+
+
+def test_the_reason_names_other_steps_that_are_as_near() -> None:
+    def others(*scores: Score) -> bool:
+        return find_best(BASE, [score(10, 4.0, 0.3), *scores]).reason.endswith(f" {OTHERS}")
+
+    assert others(score(20, 4.09, 0.4)) and others(score(20, 3.95, 0.4))
+    assert not others() and not others(score(20, 4.11, 0.4)) and not others(score(20, 4.0, 0.4, variety=0.4))
 
 
 def test_nothing_is_chosen_whose_pictures_are_almost_alike() -> None:

@@ -56,7 +56,7 @@ from trainers.formats.read import read_outline
 from trainers.messages import to_record
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
-from trainers.score.best import CHECKED_ON, OF_STRENGTHS
+from trainers.score.best import CHECKED_ON
 from trainers.training.train import train
 
 __all__ = ["images", "quick_runs"]
@@ -605,8 +605,12 @@ def test_the_strength_nearest_to_the_training_pictures_is_marked(generations, du
             shown = results_view.read_picture(drawn, generations)
             assert shown is not None and shown.grid is not None
             assert drawn.record.marked == marked and shown.grid.marked == ("" if marked is None else "-4")
-            reasons = () if marked is None else (OF_STRENGTHS.best.format(step=0, strength=marked), CHECKED_ON)
-            assert drawn.record.remarks == reasons
+            if marked is None:
+                assert drawn.record.remarks == ()
+            else:
+                reason, checked = drawn.record.remarks
+                assert reason.startswith("Strength -4: 73% of the distance to your style is gone")
+                assert checked == CHECKED_ON
         shutil.rmtree(pictures)
         pictures.mkdir()
         words = ["fox", "cat", "owl", "dog"]

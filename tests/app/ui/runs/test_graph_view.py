@@ -47,7 +47,8 @@ def test_the_scores_come_with_the_best_step_and_why(queue: StudioQueue):
     assert view is not None
     told = read_scores(view)
     assert told is not None and told["rows"] == [
-        *([0, 100.0, 0.0, 1.0], [1, 99.0, 0.01, 1.0], [2, 60.0, 0.02, 1.0], [4, 60.0, 0.04, 1.0])
+        *([0, 100.0, 0.0, 1.0, False], [1, 99.0, 0.01, 1.0, False]),
+        *([2, 60.0, 0.02, 1.0, False], [4, 60.0, 0.04, 1.0, False]),
     ]
     assert (told["best"], told["elsewhere"]) == (2, False) and "2" in told["reason"]
     assert sent(queue, numbers(4))[0]["scores"] == told
