@@ -14,6 +14,7 @@ from benchmarks.scoring.plan import SEEDS, Plan
 from benchmarks.styles.sets import LARGER, unseen_of, write_style
 from trainers.adapters.network import Network
 from trainers.composition.apply import apply_styles
+from trainers.composition.schedule import StyleSchedule
 from trainers.config.build import build_config
 from trainers.data.subjects import choose_subjects
 from trainers.formats.read import read_style
@@ -21,7 +22,7 @@ from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.runs.event_lines import Event
 from trainers.runs.run import Run
-from trainers.sampling.sample import SamplingParams, draw, drawing_context
+from trainers.sampling.sample import SamplingParams, draw
 from trainers.training.train import train
 
 SIDE, BATCH = 128, 16
@@ -80,10 +81,8 @@ def _draw(model: Model, network: Network | None, prompts: Sequence[str], folder:
     params = SamplingParams(
         tuple(prompts), SEEDS, steps=8, guidance=3.0, size=(SIDE, SIDE), sampler="dpm++ 2m quick", batch=BATCH
     )
-    if network is not None:
-        network.holder.context = drawing_context(model, params)
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = draw(model, params)
+    pictures = draw(model, params, styling=StyleSchedule(network))
     for (prompt, seed), picture in zip(params.pictures, pictures, strict=True):
         picture.save(folder / f"{prompts.index(prompt):02d}-{seed}.png")
 

@@ -24,8 +24,10 @@ from benchmarks.styles.sets import LARGER, PHOTOGRAPH, write_style
 from tools.starter.measure import as_tensor
 from tools.starter.networks.autoencoder import reconstruct
 from tools.starter.networks.perception import Perception, load_perception
+from trainers.adapters.network import Network
 from trainers.atomic_files import whole_file
 from trainers.composition.apply import apply_styles
+from trainers.composition.schedule import StyleSchedule
 from trainers.config.build import build_config
 from trainers.config.config import Config
 from trainers.data.captions import full_caption
@@ -36,7 +38,7 @@ from trainers.formats.read import read_style
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.runs.event_lines import Event
-from trainers.sampling.sample import SamplingParams, draw, drawing_context, to_image
+from trainers.sampling.sample import SamplingParams, draw, to_image
 from trainers.training.estimate import measure as estimate
 from trainers.training.previews import preview_params, with_prefix
 from trainers.training.train import Result, train
@@ -138,12 +140,9 @@ def look_at(styles: Sequence[Path], config: Config, unseen: Path, folder: Path) 
     params = _params(config, dataset, model)
     captions = tuple(with_prefix(item.caption, config.sample.prefix) for item in dataset.items)
     bare = _of_base(model, replace(params, prompts=captions), perception, folder.parent)
-    if styles:
-        network = apply_styles(
-            model.parts, model.family.name, [(read_style(path), 1.0) for path in styles], model.words
-        )
-        network.holder.context = drawing_context(model, params)
-    drawn = _drawn(model, params)
+    files = [(read_style(path), 1.0) for path in styles]
+    network = apply_styles(model.parts, model.family.name, files, model.words) if files else None
+    drawn = _drawn(model, params, network)
     embedded, true = perception.embed(drawn), perception.embed(truth).repeat_interleave(len(SEEDS), 0)
     for name, images in (("drawn", drawn[:: len(SEEDS)]), ("truth", truth)):
         _beside(images).save(folder / f"{name}.png")
@@ -163,8 +162,8 @@ def _params(config: Config, dataset: Dataset, model: Model) -> SamplingParams:
     return replace(params, prompts=prompts, batch=TOGETHER if model.starter else TOGETHER_ELSEWHERE)
 
 
-def _drawn(model: Model, params: SamplingParams) -> Tensor:
-    return as_tensor(list(draw(model, params, lambda *_: wait_until_quiet())))
+def _drawn(model: Model, params: SamplingParams, network: Network | None = None) -> Tensor:
+    return as_tensor(list(draw(model, params, lambda *_: wait_until_quiet(), StyleSchedule(network))))
 
 
 def _of_base(model: Model, params: SamplingParams, perception: Perception, folder: Path) -> Tensor:

@@ -184,6 +184,12 @@ def test_a_row_on_another_base_trains_and_is_looked_at_from_its_file(other_base,
     assert len([*(tmp_path / "rows").glob("base-*.pt")]) == 1  # drawn once for both
 
 
+def test_visual_prompts_that_act_on_captions_alone_are_drawn_in_batches(other_base, tmp_path):
+    order = {"setup": asdict(other_base), "row": asdict(Row("vpt", "photograph", 4)), "steps": 1}
+    measure.main(json.dumps(order), str(tmp_path / "row"))
+    assert Figures(**json.loads((tmp_path / "row" / "result.json").read_text())["figures"]).change > 0
+
+
 def test_the_cost_of_a_step_is_that_beside_loras(other_base, tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "ROUNDS", 1)
     monkeypatch.setattr(measure, "_steps", lambda config: [0.5] if config.method.name == "lora" else [0.9, 0.8, 0.7])
