@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -71,9 +71,9 @@ def seconds(step: Callable[[], None], clock: str = "wall") -> float:
     return now() - start
 
 
-def kept_for_backward(step: Step) -> int:
-    """Bytes that the forward pass keeps for backward, without any parameter."""
-    own = {p.untyped_storage().data_ptr() for p in step.unet.parameters()}
+def kept_for_backward(step: Step, trained: Iterable[Tensor] = ()) -> int:
+    """Bytes that the forward pass keeps for backward, without any parameter of the network or of the `trained`."""
+    own = {p.untyped_storage().data_ptr() for p in (*step.unet.parameters(), *trained)}
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:

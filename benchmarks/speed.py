@@ -99,7 +99,7 @@ def measure(rows: list[Row], step: Step, paths: dict[str, tuple[str, ...]], repe
             trained, restore = LIBRARIES[row.library](step.unet, paths[row.preset], row.method)
             row.parameters = sum(p.numel() for p in trained)
             if round_ == 0:
-                row.kept = kept_for_backward(step)
+                row.kept = kept_for_backward(step, trained)
                 row.peak = peak_allocated(step)
             else:
                 step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -131,11 +132,11 @@ class Op:
             if onto is None:
                 return F.linear(hidden, weight)
             rows = onto.reshape(-1, onto.shape[-1])  # (tokens, p)
-            return torch.addmm(rows, hidden.reshape(-1, hidden.shape[-1]), weight.T).view(onto.shape)
+            return _reshaped(torch.addmm(rows, hidden.reshape(-1, hidden.shape[-1]), weight.T), onto.shape)
         n, _, height, width = hidden.shape  # a batched product is much faster than a 1×1 convolution here
         weights, columns = weight.expand(n, -1, -1), hidden.flatten(2)  # (n, p, r), (n, r, h·w)
         product = torch.bmm(weights, columns) if onto is None else torch.baddbmm(onto.flatten(2), weights, columns)
-        return product.view(n, product.shape[1], height, width)
+        return _reshaped(product, (n, product.shape[1], height, width))
 
     def over_channels(self, v: Tensor, dims: int = 3) -> Tensor:
         """`v (out,)` or, per image, `(n, out)`, reshaped to broadcast over this op's output of `dims` dimensions."""
@@ -159,6 +160,18 @@ class Op:
         """Input positions per output position: the area of the stride."""
         return 1 if self.is_linear else math.prod(self.stride)
 
+    @property
+    def keeps_size(self) -> bool:
+        """Whether a convolution's output is as large as its input."""
+        reach = [d * (k - 1) for d, k in zip(self.dilation, self.shape[2:], strict=True)]
+        return self.reduction == 1 and all(2 * p == r for p, r in zip(self.padding, reach, strict=True))
+
     def tokens(self, x: Tensor) -> int:
         """Number of output positions for the input x, over all images, ignoring borders."""
         return x.numel() // self.shape[1] // self.reduction
+
+
+def _reshaped(t: Tensor, shape: Sequence[int]) -> Tensor:
+    """A new tensor in another shape, not as a view: autograd lets nobody change the views of a custom function."""
+    reshaped: Tensor = torch.ops.aten._unsafe_view(t, shape)
+    return reshaped

@@ -36,6 +36,7 @@ from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import normal
 from trainers.adapters.site import Site, learns
 from trainers.adapters.updates import LowRank
+from trainers.adapters.updates.tensors import times
 from trainers.messages import Message
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class AdaLoRA(BudgetedMethod):
         P, lam, Q = (theta[name] for name in FACTORS)
         if site.context.training:
             kept = self.rank_gate(site, self.rank, lam.device)
-            return LowRank(self.scale * P, Q, site.op.shape, lam if kept is None else lam * kept)
+            return LowRank(times(self.scale, P), Q, site.op.shape, lam if kept is None else lam * kept)
         if theta["settled"]:
             lam = lam * theta["kept"]  # a moving average of λ may not be zero yet
         used = lam != 0

@@ -23,6 +23,7 @@ from trainers.adapters.method import SETTINGS, InputMethod, Theta
 from trainers.adapters.methods.initial import kronecker_pair
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Kronecker
+from trainers.adapters.updates.tensors import times
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -53,4 +54,4 @@ class KronA(InputMethod):
         return kronecker_pair(site.op.shape, draw)
 
     def update(self, theta: Theta, site: Site) -> Kronecker:
-        return Kronecker(self.scale * theta["A"], theta["B"], site.op.shape)
+        return Kronecker(times(self.scale, theta["A"]), theta["B"], site.op.shape)

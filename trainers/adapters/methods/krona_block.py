@@ -24,6 +24,7 @@ from trainers.adapters.layouts.layout import BlockRole
 from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import kronecker_pair
 from trainers.adapters.updates import Kronecker
+from trainers.adapters.updates.tensors import times
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -61,7 +62,7 @@ class KronABlock(BlockMethod):
         return kronecker_pair(site.op.shape, draw) | residual | bias
 
     def after(self, call: Call, theta: Theta, site: BlockSite) -> Tensor:
-        product = Kronecker(self.scale * theta["A"], theta["B"], site.op.shape)
+        product = Kronecker(times(self.scale, theta["A"]), theta["B"], site.op.shape)
         y = product.apply(site.op, call.x, onto=call.y)
         y = y + theta["g"].to(y.dtype) * call.x if self.residual else y
         return y + theta["b"].to(y.dtype) if self.bias else y

@@ -26,6 +26,7 @@ from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
 from trainers.adapters.methods.initial import normal, tucker, uses_tucker
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Hadamard, LowRank
+from trainers.adapters.updates.tensors import times
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -73,5 +74,5 @@ class LoHA(RankedMethod):
             return theta["A" + side] if "A" + side in theta else tucker(theta["T" + side], theta["D" + side])
 
         gate = self.rank_gate(site, self.rank, theta["B1"].device)
-        left = LowRank(self.scale * theta["B1"], down("1"), site.op.shape, gate)
+        left = LowRank(times(self.scale, theta["B1"]), down("1"), site.op.shape, gate)
         return Hadamard(left, LowRank(theta["B2"], down("2"), site.op.shape))

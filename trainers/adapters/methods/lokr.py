@@ -28,6 +28,7 @@ from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
 from trainers.adapters.methods.initial import factorise, kaiming, tucker, uses_tucker
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Kronecker, LowRank
+from trainers.adapters.updates.tensors import times
 from trainers.messages import Message
 
 
@@ -122,8 +123,8 @@ class LoKr(RankedMethod):
     def update(self, theta: Theta, site: Site) -> Kronecker:
         C = theta["C"] if "C" in theta else theta["Cb"] @ theta["Ca"]
         if "W2" in theta:
-            return Kronecker(self.scale * C, theta["W2"], site.op.shape)
+            return Kronecker(times(self.scale, C), theta["W2"], site.op.shape)
         A = theta["A"] if "A" in theta else tucker(theta["T"], theta["D"])
         _, v = self.shapes(site)
         gate = self.rank_gate(site, self.rank, A.device)
-        return Kronecker(self.scale * C, LowRank(theta["B"], A, (*v, *site.op.shape[2:]), gate), site.op.shape)
+        return Kronecker(times(self.scale, C), LowRank(theta["B"], A, (*v, *site.op.shape[2:]), gate), site.op.shape)

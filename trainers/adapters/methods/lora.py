@@ -41,6 +41,7 @@ from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
 from trainers.adapters.methods.initial import kaiming, tucker, uses_tucker
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update, normalise
+from trainers.adapters.updates.tensors import times
 from trainers.adapters.updates.update import minus_init
 from trainers.messages import Message
 from trainers.section import Shown
@@ -129,7 +130,7 @@ class LoRA(RankedMethod):
         if self.start == "pissa":
             B, A = minus_init(B, A, theta["B0"], theta["A0"])  # (out, 2r), (2r, in·kh·kw)
             gate = None if gate is None else torch.cat([gate, gate])
-        low = LowRank(self.scale * B, A, site.op.shape, gate)
+        low = LowRank(times(self.scale, B), A, site.op.shape, gate)
         return normalise(low, theta["m"], site.weight()) if self.dora else low
 
     def validate_targets(self, sites: Sequence[Site]) -> str | None:

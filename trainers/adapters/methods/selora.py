@@ -34,6 +34,7 @@ from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import uniform
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
+from trainers.adapters.updates.tensors import times
 from trainers.messages import Message
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class SeLoRA(BudgetedMethod):
         ]
         A = torch.cat([theta["A0"][:0], *(theta[f"A{n}"] for n in used)])  # (n, in·kh·kw)
         B = torch.cat([theta["B0"][:, :0], *(theta[f"B{n}"] for n in used)], 1)  # (out, n)
-        return LowRank(self.scale * B, A, site.op.shape, self.rank_gate(site, len(used), A.device))
+        return LowRank(times(self.scale, B), A, site.op.shape, self.rank_gate(site, len(used), A.device))
 
 
 @dataclass(frozen=True)

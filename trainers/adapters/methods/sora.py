@@ -30,6 +30,7 @@ from trainers.adapters.method import SETTINGS, RankedMethod, Theta
 from trainers.adapters.methods.initial import kaiming, normal
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
+from trainers.adapters.updates.tensors import times
 from trainers.messages import Message
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class SoRA(RankedMethod):
             used = (g != 0) & (theta["open"] != 0)
             return LowRank(self.scale * B[:, used] * g[used], A[used], site.op.shape)
         kept = self.rank_gate(site, self.rank, g.device)
-        return LowRank(self.scale * B, A, site.op.shape, g if kept is None else g * kept)
+        return LowRank(times(self.scale, B), A, site.op.shape, g if kept is None else g * kept)
 
     def learning_rate_ratio(self, name: str) -> float:
         return self.gate_ratio if name == "g" else 1.0

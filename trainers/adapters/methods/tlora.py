@@ -34,6 +34,7 @@ from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.roles import is_batched, is_denoiser
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
+from trainers.adapters.updates.tensors import times
 from trainers.adapters.updates.update import minus_init
 from trainers.messages import Message
 
@@ -112,7 +113,7 @@ class TLoRA(RankedMethod):
         if self.orthogonal:
             B, A = minus_init(B * theta["S"], A, theta["B0"] * theta["S0"], theta["A0"])  # (out, 2r), (2r, in·kh·kw)
             gate = None if gate is None else torch.cat([gate, gate], -1)
-        return LowRank(self.scale * B, A, site.op.shape, gate)
+        return LowRank(times(self.scale, B), A, site.op.shape, gate)
 
     def mask(self, context: ForwardContext, rank: int) -> Tensor | None:
         """m for each image, `(n, rank)`; None outside a pass of the denoiser."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.built import build_and_apply
+from trainers.adapters.updates.products import build_and_apply
 from trainers.adapters.updates.tensors import add_onto, at_least_fp32
 from trainers.adapters.updates.update import LowRank, Update
 

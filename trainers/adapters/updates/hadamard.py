@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.built import build_and_apply
 from trainers.adapters.updates.cost import built_cost, khatri_rao_cost, low_rank_cost
+from trainers.adapters.updates.products import build_and_apply
 from trainers.adapters.updates.tensors import add_onto, full_rank
 from trainers.adapters.updates.update import LowRank, Update
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.built import build_and_apply
 from trainers.adapters.updates.cost import MOVED, PASSES, built_cost
-from trainers.adapters.updates.tensors import add_onto, at_least_fp32, full_rank, max_abs
+from trainers.adapters.updates.products import build_and_apply
+from trainers.adapters.updates.tensors import add_onto, at_least_fp32, full_rank, max_abs, times
 from trainers.adapters.updates.update import LowRank, Update
 
 
@@ -95,7 +95,7 @@ class Kronecker(Update):
         return build_and_apply(op, lambda left, right: kron(left, right, self.shape), x, self.left, self.right)
 
     def scaled(self, strength: float) -> Kronecker:
-        return replace(self, left=self.left * strength)
+        return replace(self, left=times(strength, self.left))
 
     @property
     def rank_bound(self) -> int:

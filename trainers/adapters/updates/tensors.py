@@ -18,6 +18,11 @@ def add_onto(change: Tensor, onto: Tensor | None) -> Tensor:
     return change if onto is None else onto + change
 
 
+def times(scale: float, tensor: Tensor) -> Tensor:
+    """The tensor times a scale; at 1 the tensor itself, without a copy."""
+    return tensor if scale == 1 else scale * tensor
+
+
 def full_rank(shape: tuple[int, ...]) -> int:
     """The maximum rank of a weight of this shape: `min(out, in·kh·kw)`."""
     return min(shape[0], math.prod(shape[1:]))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch import Tensor
 
-from trainers.adapters.updates.tensors import at_least_fp32, full_rank, max_abs
+from trainers.adapters.updates.products import ThinProduct
+from trainers.adapters.updates.tensors import at_least_fp32, full_rank, max_abs, times
 from trainers.adapters.updates.tree import TensorFields
 
 if TYPE_CHECKING:
@@ -104,13 +105,17 @@ class LowRank(Update):
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         if not self.rank:  # fully pruned: convolutions reject a kernel without outputs
             return op(x, x.new_zeros(op.shape)) if onto is None else onto
-        hidden = op(x, self.down.view(*self.down.shape[:-1], *self.shape[1:]))  # (…, r) or (n, r, h, w)
+        down = self.down.view(*self.down.shape[:-1], *self.shape[1:])
+        if self.up.dim() == 2 and (self.gate is None or self.gate.dim() == 1) and not torch.compiler.is_compiling():
+            product: Tensor = ThinProduct.apply(op, x, down, self.gate, self.up, onto)
+            return product
+        hidden = op(x, down)  # (…, r) or (n, r, h, w)
         if self.gate is not None:
             hidden = hidden * op.over_channels(self.gate.to(hidden.dtype), hidden.dim())
         return op.pointwise(hidden, self.up, onto)
 
     def scaled(self, strength: float) -> LowRank:
-        return replace(self, up=self.up * strength)
+        return replace(self, up=times(strength, self.up))
 
     def low_rank(self) -> LowRank:
         return LowRank(self._gated_up(), self.down, self.shape)

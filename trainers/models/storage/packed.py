@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trainers.adapters.layouts import LAYOUTS
 from trainers.adapters.op import Op
-from trainers.adapters.updates.built import build_and_apply
+from trainers.adapters.updates.products import build_and_apply
 from trainers.config.sections import Base
 from trainers.models.storage import int8, nf4
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tests.pairs import covering_pairs
 from tests.trainers.adapters.layers import LAYERS, VARIANTS, input_for, make_site, put_on
@@ -17,6 +18,7 @@ from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.op import Op
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Affine, Hadamard, Kronecker, LowRank, Normalised, Update
+from trainers.adapters.updates.products import NARROW, POSITIONS, product_gradients
 
 TWO_WAYS = [name for name in VARIANTS if name.startswith(("loha", "lokr", "krona"))]
 PAIRS = covering_pairs([*VARIANTS], [*LAYERS], {"linear", "strided"})
@@ -149,6 +151,26 @@ def test_a_kronecker_product_mixes_channels_where_there_are_fewer(shape, low_ran
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 1)])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("channels", [NARROW, NARROW + 1])
+def test_the_gradient_of_a_narrow_convolution_is_unfolded_on_many_positions(kernel, dilation, channels, monkeypatch):
+    calls: list[int] = []
+    monkeypatch.setattr(F, "unfold", lambda *args, unfold=F.unfold: calls.append(1) or unfold(*args))
+    conv = nn.Conv2d(3, channels, kernel, padding=tuple(dilation * (k // 2) for k in kernel), dilation=dilation)
+    op, weight = Op.of(conv.double()), conv.weight.detach().requires_grad_()
+    for height in (POSITIONS // 32 // 2, POSITIONS // 32 // 2 - 1):
+        x = torch.randn(2, 3, height, 32, dtype=torch.float64, requires_grad=True)
+        y = op(x, weight)
+        grad = torch.randn_like(y)
+        expected = torch.autograd.grad(y, (x, weight), grad)
+        for both in ((True, True), (True, False), (False, True)):
+            for needed, ours, theirs in zip(both, product_gradients(op, x, weight, grad, both), expected, strict=True):
+                torch.testing.assert_close(ours, theirs) if needed else None
+                assert needed or ours is None
+    assert len(calls) == (2 if channels == NARROW else 0)
+
+
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("name", TWO_WAYS)
 def test_building_gives_no_gradient_where_none_is_wanted(kind, name):
@@ -170,7 +192,7 @@ def test_a_gate_may_differ_from_image_to_image(shape):
     x = torch.randn(shape, dtype=torch.float64)
     together = replace(update, gate=gates).apply(site.op, x)
     for i, gate in enumerate(gates):
-        torch.testing.assert_close(together[i], replace(update, gate=gate).apply(site.op, x[i]))
+        torch.testing.assert_close(together[i : i + 1], replace(update, gate=gate).apply(site.op, x[i : i + 1]))
     with pytest.raises(ValueError, match="between images"):
         replace(update, gate=gates).dense()
 

@@ -60,3 +60,24 @@ def test_nothing_weight_sized_is_kept(kind, name, dtype):
     largest = max((t.numel() for t in extra), default=0)
     assert largest <= max(largest_factor, 4 * stages * activation) < weight.numel() / 2
     assert sum(t.numel() for t in extra) < stages * weight.numel()
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_low_rank_product_keeps_no_copy_of_its_factors(kind):
+    make, shape = LAYERS[kind]
+    site = Site("unet", kind, make().bfloat16().requires_grad_(False), ContextHolder(ForwardContext(training=True)))
+    site.put(LoRA(rank=4, alpha=4.0), {}, torch.Generator().manual_seed(0))
+    x = torch.randn(shape).bfloat16().requires_grad_()
+    ours = {p.untyped_storage().data_ptr() for p in (*site.parameters(), site.weight())}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in ours:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        y = site.layer(x)
+    hidden = y.numel() // site.op.out * 4
+    assert sum(kept.values()) == 2 * (x.numel() + hidden)  # the input and the hidden numbers, in bf16

@@ -38,7 +38,7 @@ from trainers.data.ingest import ingest
 from trainers.errors import VelaturaError
 from trainers.models.load import load_model
 from trainers.models.model import Model
-from trainers.runs.events import Recorder
+from trainers.runs.events import Recorder, read_events
 from trainers.runs.run import Run
 from trainers.training.export import export_style
 from trainers.training.loop import take_steps
@@ -62,7 +62,7 @@ OTHER_METHODS = tuple(name for name in METHODS if name not in LOW_RANK + RANK_CH
 
 @dataclass
 class Outcome:
-    """What a run left: the style's tensors and metadata, the pictures' bytes, the files' names."""
+    """What a run left: the style's tensors and metadata, the pictures' bytes, the files' names, the events' types."""
 
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
@@ -72,6 +72,8 @@ class Outcome:
     """Numbers that autograd kept for backward."""
     checkpointed: set[str]
     """Names of the tensors in the last checkpoint's network."""
+    events: set[str]
+    """Types of the recorded events."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,10 @@ class Bench:
         drawn = {str(p.relative_to(result.run)): p.read_bytes() for p in (result.run / "samples").glob("*/*.png")}
         style, state = result.style, state_of(Run(result.run), result.steps)
         kept = {name.removeprefix("network ") for name in state if name.startswith("network ")}
-        return Outcome(style_tensors(style), style_metadata(style), drawn, files_in(result.run), sum(counts), kept)
+        events = {event["type"] for event in read_events(result.run)}
+        return Outcome(
+            style_tensors(style), style_metadata(style), drawn, files_in(result.run), sum(counts), kept, events
+        )
 
     def check(self, case: Case) -> None:
         """Fail where a case's change does not show in what it should."""

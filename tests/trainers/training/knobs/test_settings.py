@@ -164,6 +164,11 @@ ROWS: dict[str, Case] = {
         lambda before, after: any("tfevents" in name for name in after.files - before.files),
     ),
     "sample.prompts": Case(one("sample.prompts", ["a boat"]), "pictures"),
+    "sample.score": Case(
+        one("sample.score", False),
+        lambda before, after: before.events - after.events == {"score"} and equal(before.tensors, after.tensors),
+        within=one("sample.prompts", ["a fox", "an owl", "a ship", "a pear"]),
+    ),
     "sample.subjects": Case(
         one("sample.subjects", "captions"),
         lambda before, after: len(before.pictures) > len(after.pictures) > 0,  # of four subjects, and three captions

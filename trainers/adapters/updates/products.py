@@ -1,0 +1,140 @@
+"""Products that keep little for backward: with a weight that is rebuilt, and with two thin matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from trainers.adapters.op import Op
+
+NARROW, POSITIONS = 64, 512
+"""Channels up to which, and positions from which, a convolution's gradient on a CPU is faster unfolded."""
+
+
+class BuiltProduct(torch.autograd.Function):
+    """y = build(factors) · x; only the factors are saved for backward, which rebuilds the weight.
+
+    Autograd alone would keep the weight and all weight-sized intermediates of `build` of every layer at once. x is
+    saved only if a factor trains.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, op: Op, build: Callable[..., Tensor], x: Tensor, *factors: Tensor) -> Tensor:
+        ctx.op, ctx.build, ctx.x_shape = op, build, x.shape
+        ctx.save_for_backward(x if any(ctx.needs_input_grad[3:]) else None, *factors)
+        return op(x, build(*factors))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        kept, *factors = ctx.saved_tensors
+        needs_x, trains = ctx.needs_input_grad[2], kept is not None
+        with torch.enable_grad():
+            leaves = [
+                f.detach().requires_grad_(needed) for f, needed in zip(factors, ctx.needs_input_grad[3:], strict=True)
+            ]
+            weight = ctx.build(*leaves)
+        grad = grads[0]  # under autocast its dtype is not x's
+        x = kept.to(grad.dtype) if trains else grad.new_empty(1).expand(ctx.x_shape)
+        grad_x, grad_weight = product_gradients(ctx.op, x, weight.detach().to(grad.dtype), grad, (needs_x, trains))
+        trained = [leaf for leaf in leaves if leaf.requires_grad]
+        factor_grads = iter(torch.autograd.grad(weight, trained, grad_weight.to(weight.dtype)) if trained else ())
+        return None, None, grad_x, *(next(factor_grads) if leaf.requires_grad else None for leaf in leaves)
+
+
+def product_gradients(op: Op, x: Tensor, weight: Tensor, grad: Tensor, needed: tuple[bool, bool]) -> tuple[Any, Any]:
+    """The needed gradients of x and the weight; without the weight's, only the shape of x matters."""
+    if op.is_linear:
+        grad_weight = grad.flatten(0, -2).T @ x.flatten(0, -2) if needed[1] else None  # (out, in)
+        return (grad @ weight if needed[0] else None), grad_weight
+    unfolds = needed[0] and _unfolds(op, grad)
+    grad_x = _unfolded(op, weight, grad).view(x.shape) if unfolds else None
+    rest = (needed[0] and not unfolds, needed[1], False)
+    if any(rest):
+        geometry = (op.stride, op.padding, op.dilation, False, (0, 0), 1)
+        convolved, grad_weight, _ = torch.ops.aten.convolution_backward(grad, x, weight, None, *geometry, rest)
+        return (grad_x if unfolds else convolved), grad_weight
+    return grad_x, None
+
+
+def _unfolds(op: Op, grad: Tensor) -> bool:
+    """Whether the gradient of a convolution's input is faster as a matrix product with the unfolded gradient."""
+    few, positions = grad.shape[1] <= NARROW, grad[:, 0].numel()
+    return grad.device.type == "cpu" and few and op.keeps_size and positions >= POSITIONS
+
+
+def _unfolded(op: Op, weight: Tensor, grad: Tensor) -> Tensor:
+    """The gradient `(n, in, h·w)` of a convolution's input: the turned kernel times `(n, out·kh·kw, h·w)`."""
+    turned = weight.flip(2, 3).transpose(0, 1).flatten(1)  # (in, out·kh·kw)
+    return turned @ F.unfold(grad, op.shape[2:], op.dilation, op.padding)
+
+
+def build_and_apply(op: Op, build: Callable[..., Tensor], x: Tensor, *factors: Tensor) -> Tensor:
+    """`op(x, build(*factors))` without weight-sized tensors kept for backward."""
+    result: Tensor = BuiltProduct.apply(op, build, x, *factors)
+    return result
+
+
+class ThinProduct(torch.autograd.Function):
+    """y = onto + up · (gate ∘ (down · x)), with `up (out, r)`, `down (r, in[, kh, kw])` and `gate (r,)` or None.
+
+    Autograd alone would keep a copy of both factors in x's dtype for every layer.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, op: Op, x: Tensor, down: Tensor, gate: Tensor | None, up: Tensor, onto: Tensor | None
+    ) -> Tensor:
+        hidden = op(x.flatten(0, -2), down).view(*x.shape[:-1], len(down)) if op.is_linear else op(x, down)
+        gated = hidden if gate is None else hidden * op.over_channels(gate.to(hidden.dtype))
+        _, needs_down, needs_gate, needs_up, _ = ctx.needs_input_grad[1:]
+        ctx.op, ctx.x_shape, ctx.onto_dtype = op, x.shape, None if onto is None else onto.dtype
+        ctx.save_for_backward(
+            x if needs_down else None,
+            hidden if needs_gate else None,
+            gated if needs_up else None,
+            _as_kept(down, x.dtype),
+            gate,
+            _as_kept(up, x.dtype),
+        )
+        return op.pointwise(gated, up, onto)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, hidden, gated, down, gate, up = ctx.saved_tensors
+        op, grad = ctx.op, grads[0].contiguous()
+        needs_x, needs_down, needs_gate, needs_up, needs_onto = ctx.needs_input_grad[1:]
+        grad_x = grad_down = grad_gate = grad_up = None
+        if needs_up:
+            grad_up = _outer(op, grad, gated.to(grad.dtype), up).to(up.dtype)
+        if needs_x or needs_down or needs_gate:
+            inner = grad @ up.to(grad.dtype) if op.is_linear else op.pointwise(grad, up.T)  # as hidden
+            if needs_gate:
+                places = tuple(range(inner.dim() - 1)) if op.is_linear else (0, 2, 3)
+                grad_gate = (inner * hidden).sum(places).to(gate.dtype)
+            if gate is not None:
+                inner = inner * op.over_channels(gate.to(inner.dtype))
+            kept = x.to(inner.dtype) if needs_down else inner.new_empty(1).expand(ctx.x_shape)
+            grad_x, grad_down = product_gradients(op, kept, down.to(inner.dtype), inner, (needs_x, needs_down))
+            grad_down = grad_down.to(down.dtype) if needs_down else None
+        return None, grad_x, grad_down, grad_gate, grad_up, grad.to(ctx.onto_dtype) if needs_onto else None
+
+
+def _as_kept(factor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A factor for backward: parameters and their views as they are, which takes no memory, others in x's dtype."""
+    return factor if factor.is_leaf or factor._is_view() else factor.to(dtype)
+
+
+def _outer(op: Op, grad: Tensor, hidden: Tensor, weight: Tensor) -> Tensor:
+    """The gradient of the matrix `(p, r)` that `Op.pointwise` applies to `hidden`, in its order of memory."""
+    if not op.is_linear:
+        return torch.bmm(grad.flatten(2), hidden.flatten(2).mT).sum(0)
+    rows, inner = grad.flatten(0, -2), hidden.flatten(0, -2)
+    return rows.T @ inner if weight.is_contiguous() else (inner.T @ rows).T
