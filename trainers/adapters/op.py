@@ -6,11 +6,14 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+NARROW, POSITIONS = 64, 512
+"""Channels up to which, and positions from which, a convolution's gradient on a CPU is faster unfolded."""
 
 
 @runtime_checkable
@@ -103,6 +106,32 @@ class Op:
             return F.layer_norm(x, self.shape, weight, None, self.epsilon)
         return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation)
 
+    def gradients(self, x: Tensor, weight: Tensor, grad: Tensor, needed: tuple[bool, bool]) -> tuple[Any, Any]:
+        """The needed gradients of x and of one weight; without the weight's, only the shape of x matters."""
+        if self.is_linear:
+            grad_weight = grad.flatten(0, -2).T @ x.flatten(0, -2) if needed[1] else None  # (out, in)
+            return (grad @ weight if needed[0] else None), grad_weight
+        unfolds = needed[0] and self._unfolds(grad)
+        grad_x = self._unfolded(weight, grad).view(x.shape) if unfolds else None
+        rest = (needed[0] and not unfolds, needed[1], False)
+        if any(rest):
+            geometry = (self.stride, self.padding, self.dilation, False, (0, 0), 1)
+            convolved, grad_weight, _ = torch.ops.aten.convolution_backward(grad, x, weight, None, *geometry, rest)
+            return (grad_x if unfolds else convolved), grad_weight
+        return grad_x, None
+
+    def _unfolds(self, grad: Tensor) -> bool:
+        """Whether the gradient of a convolution's input is faster as a matrix product with the unfolded gradient."""
+        reach = [d * (k - 1) for d, k in zip(self.dilation, self.shape[2:], strict=True)]
+        keeps_size = self.reduction == 1 and all(2 * p == r for p, r in zip(self.padding, reach, strict=True))
+        few, positions = grad.shape[1] <= NARROW, grad[:, 0].numel()
+        return keeps_size and few and positions >= POSITIONS and grad.device.type == "cpu"
+
+    def _unfolded(self, weight: Tensor, grad: Tensor) -> Tensor:
+        """The gradient `(n, in, h·w)` of a convolution's input: the turned kernel times `(n, out·kh·kw, h·w)`."""
+        turned = weight.flip(2, 3).transpose(0, 1).flatten(1)  # (in, out·kh·kw)
+        return turned @ F.unfold(grad, self.shape[2:], self.dilation, self.padding)
+
     def _by_image(self, x: Tensor, weight: Tensor) -> Tensor:
         n, out = weight.shape[:2]
         if self.is_linear:
@@ -159,12 +188,6 @@ class Op:
     def reduction(self) -> int:
         """Input positions per output position: the area of the stride."""
         return 1 if self.is_linear else math.prod(self.stride)
-
-    @property
-    def keeps_size(self) -> bool:
-        """Whether a convolution's output is as large as its input."""
-        reach = [d * (k - 1) for d, k in zip(self.dilation, self.shape[2:], strict=True)]
-        return self.reduction == 1 and all(2 * p == r for p, r in zip(self.padding, reach, strict=True))
 
     def tokens(self, x: Tensor) -> int:
         """Number of output positions for the input x, over all images, ignoring borders."""

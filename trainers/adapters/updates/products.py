@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from trainers.adapters.op import Op
 
-NARROW, POSITIONS = 64, 512
-"""Channels up to which, and positions from which, a convolution's gradient on a CPU is faster unfolded."""
+
+class Product(Protocol):
+    """An operation that is linear in x and in its weight, such as `Op`."""
+
+    def __call__(self, x: Tensor, weight: Tensor) -> Tensor: ...
+
+    def gradients(self, x: Tensor, weight: Tensor, grad: Tensor, needed: tuple[bool, bool]) -> tuple[Any, Any]: ...
 
 
 class BuiltProduct(torch.autograd.Function):
@@ -25,7 +29,7 @@ class BuiltProduct(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, op: Op, build: Callable[..., Tensor], x: Tensor, *factors: Tensor) -> Tensor:
+    def forward(ctx: Any, op: Product, build: Callable[..., Tensor], x: Tensor, *factors: Tensor) -> Tensor:
         ctx.op, ctx.build, ctx.x_shape = op, build, x.shape
         ctx.save_for_backward(x if any(ctx.needs_input_grad[3:]) else None, *factors)
         return op(x, build(*factors))
@@ -42,40 +46,13 @@ class BuiltProduct(torch.autograd.Function):
             weight = ctx.build(*leaves)
         grad = grads[0]  # under autocast its dtype is not x's
         x = kept.to(grad.dtype) if trains else grad.new_empty(1).expand(ctx.x_shape)
-        grad_x, grad_weight = product_gradients(ctx.op, x, weight.detach().to(grad.dtype), grad, (needs_x, trains))
+        grad_x, grad_weight = ctx.op.gradients(x, weight.detach().to(grad.dtype), grad, (needs_x, trains))
         trained = [leaf for leaf in leaves if leaf.requires_grad]
         factor_grads = iter(torch.autograd.grad(weight, trained, grad_weight.to(weight.dtype)) if trained else ())
         return None, None, grad_x, *(next(factor_grads) if leaf.requires_grad else None for leaf in leaves)
 
 
-def product_gradients(op: Op, x: Tensor, weight: Tensor, grad: Tensor, needed: tuple[bool, bool]) -> tuple[Any, Any]:
-    """The needed gradients of x and the weight; without the weight's, only the shape of x matters."""
-    if op.is_linear:
-        grad_weight = grad.flatten(0, -2).T @ x.flatten(0, -2) if needed[1] else None  # (out, in)
-        return (grad @ weight if needed[0] else None), grad_weight
-    unfolds = needed[0] and _unfolds(op, grad)
-    grad_x = _unfolded(op, weight, grad).view(x.shape) if unfolds else None
-    rest = (needed[0] and not unfolds, needed[1], False)
-    if any(rest):
-        geometry = (op.stride, op.padding, op.dilation, False, (0, 0), 1)
-        convolved, grad_weight, _ = torch.ops.aten.convolution_backward(grad, x, weight, None, *geometry, rest)
-        return (grad_x if unfolds else convolved), grad_weight
-    return grad_x, None
-
-
-def _unfolds(op: Op, grad: Tensor) -> bool:
-    """Whether the gradient of a convolution's input is faster as a matrix product with the unfolded gradient."""
-    few, positions = grad.shape[1] <= NARROW, grad[:, 0].numel()
-    return grad.device.type == "cpu" and few and op.keeps_size and positions >= POSITIONS
-
-
-def _unfolded(op: Op, weight: Tensor, grad: Tensor) -> Tensor:
-    """The gradient `(n, in, h·w)` of a convolution's input: the turned kernel times `(n, out·kh·kw, h·w)`."""
-    turned = weight.flip(2, 3).transpose(0, 1).flatten(1)  # (in, out·kh·kw)
-    return turned @ F.unfold(grad, op.shape[2:], op.dilation, op.padding)
-
-
-def build_and_apply(op: Op, build: Callable[..., Tensor], x: Tensor, *factors: Tensor) -> Tensor:
+def build_and_apply(op: Product, build: Callable[..., Tensor], x: Tensor, *factors: Tensor) -> Tensor:
     """`op(x, build(*factors))` without weight-sized tensors kept for backward."""
     result: Tensor = BuiltProduct.apply(op, build, x, *factors)
     return result
@@ -122,7 +99,7 @@ class ThinProduct(torch.autograd.Function):
             if gate is not None:
                 inner = inner * op.over_channels(gate.to(inner.dtype))
             kept = x.to(inner.dtype) if needs_down else inner.new_empty(1).expand(ctx.x_shape)
-            grad_x, grad_down = product_gradients(op, kept, down.to(inner.dtype), inner, (needs_x, needs_down))
+            grad_x, grad_down = op.gradients(kept, down.to(inner.dtype), inner, (needs_x, needs_down))
             grad_down = grad_down.to(down.dtype) if needs_down else None
         return None, grad_x, grad_down, grad_gate, grad_up, grad.to(ctx.onto_dtype) if needs_onto else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,30 @@ from trainers.adapters.updates.update import Update
 
 MOVED = 8.0
 """Cost of moving and rotating one number, in multiply-adds of a matrix product, measured on a CPU."""
+
+
+class Blocks:
+    """Block matrices `(k, b, b)` on the channels of `(n, k·b, p)`."""
+
+    def __call__(self, x: Tensor, weight: Tensor) -> Tensor:
+        return _joined(weight.to(x.dtype) @ _split(x, weight), x.shape)
+
+    def gradients(self, x: Tensor, weight: Tensor, grad: Tensor, needed: tuple[bool, bool]) -> tuple[Any, Any]:
+        """The needed gradients of x and of the weight."""
+        blocks = _split(grad, weight)
+        grad_x = _joined(weight.mT @ blocks, x.shape) if needed[0] else None
+        return grad_x, blocks @ _split(x, weight).mT if needed[1] else None
+
+
+def _split(x: Tensor, weight: Tensor) -> Tensor:
+    """`(n, k·b, p)` as `(k, b, n·p)`."""
+    k, b = weight.shape[:2]
+    return x.unflatten(1, (k, b)).permute(1, 2, 0, 3).flatten(2)
+
+
+def _joined(blocks: Tensor, shape: torch.Size) -> Tensor:
+    """`(k, b, n·p)` as `(n, k·b, p)`."""
+    return blocks.unflatten(2, (shape[0], shape[2])).permute(2, 0, 1, 3).flatten(1, 2)
 
 
 @dataclass(frozen=True)
@@ -35,12 +60,12 @@ class Rotation(Update):
 
     def rotate_minus_identity(self, y: Tensor) -> Tensor:
         """(R − I) y for channels along dim 1 of `(n, out, p)`, summed factor by factor to avoid cancellation."""
-        change = torch.zeros_like(y)
-        for i, E in enumerate(cayley_minus_identity(self.skew).to(y.dtype)):
-            blocks = self._to_blocks(y + change, i).unflatten(1, E.shape[:2])  # (n, out/b, b, p)
-            product = torch.einsum("kcb,nkbp->nkcp", E, blocks).flatten(1, 2)
-            change = change + self._from_blocks(product, i)
-        return change
+        change: Tensor | None = None
+        for i, skew in enumerate(self.skew.split(1) if len(self.skew) > 1 else (self.skew,)):
+            blocks = self._to_blocks(y if change is None else y + change, i)
+            product = self._from_blocks(build_and_apply(Blocks(), _first_cayley, blocks, skew), i)
+            change = product if change is None else change + product
+        return torch.zeros_like(y) if change is None else change
 
     def _to_blocks(self, y: Tensor, i: int) -> Tensor:
         if not self.butterfly:
@@ -108,6 +133,10 @@ def cayley_minus_identity(skew: Tensor) -> Tensor:
     Q = at_least_fp32(skew)
     identity = torch.eye(Q.shape[-1], dtype=Q.dtype, device=Q.device)
     return torch.linalg.solve_ex(identity - Q, 2 * Q).result  # never singular, and checking would wait for the device
+
+
+def _first_cayley(skew: Tensor) -> Tensor:
+    return cayley_minus_identity(skew)[0]
 
 
 def divisors(width: int, largest: int) -> list[int]:

@@ -15,10 +15,9 @@ from tests.pairs import covering_pairs
 from tests.trainers.adapters.layers import LAYERS, VARIANTS, input_for, make_site, put_on
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.methods.lora import LoRA
-from trainers.adapters.op import Op
+from trainers.adapters.op import NARROW, POSITIONS, Op
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Affine, Hadamard, Kronecker, LowRank, Normalised, Update
-from trainers.adapters.updates.products import NARROW, POSITIONS, product_gradients
 
 TWO_WAYS = [name for name in VARIANTS if name.startswith(("loha", "lokr", "krona"))]
 PAIRS = covering_pairs([*VARIANTS], [*LAYERS], {"linear", "strided"})
@@ -165,7 +164,7 @@ def test_the_gradient_of_a_narrow_convolution_is_unfolded_on_many_positions(kern
         grad = torch.randn_like(y)
         expected = torch.autograd.grad(y, (x, weight), grad)
         for both in ((True, True), (True, False), (False, True)):
-            for needed, ours, theirs in zip(both, product_gradients(op, x, weight, grad, both), expected, strict=True):
+            for needed, ours, theirs in zip(both, op.gradients(x, weight, grad, both), expected, strict=True):
                 torch.testing.assert_close(ours, theirs) if needed else None
                 assert needed or ours is None
     assert len(calls) == (2 if channels == NARROW else 0)
