@@ -56,10 +56,11 @@ class Step:
         latents = torch.randn(1, 4, pixels // 8, pixels // 8, generator=draw).to(dtype)
         return cls(unet, latents.requires_grad_(), torch.randn(1, 77, 768, generator=draw).to(dtype))
 
-    def __call__(self) -> None:
+    def __call__(self, penalty: Callable[[], Tensor | None] = lambda: None) -> None:
         self.latents.grad = None
         noise = self.unet(self.latents, torch.tensor([500]), self.prompt).sample
-        noise.float().square().mean().backward()
+        loss, further = noise.float().square().mean(), penalty()
+        (loss if further is None else loss + further).backward()
         assert self.latents.grad is not None and self.latents.grad.isfinite().all()
 
 
@@ -73,7 +74,8 @@ def seconds(step: Callable[[], None], clock: str = "wall") -> float:
 
 def kept_for_backward(step: Step, trained: Iterable[Tensor] = ()) -> int:
     """Bytes that the forward pass keeps for backward, without any parameter of the network or of the `trained`."""
-    own = {p.untyped_storage().data_ptr() for p in (*step.unet.parameters(), *trained)}
+    ours = (*step.unet.parameters(), *step.unet.buffers(), *trained)
+    own = {tensor.untyped_storage().data_ptr() for tensor in ours}
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Step time and memory of every method on a full-size SD 1.5 UNet, beside the bare network, PEFT and LyCORIS.
+"""Step time and memory of every method that changes weights on a full-size SD 1.5 UNet, beside bare, PEFT and LyCORIS.
 
 python -m benchmarks.speed            all rows
 python -m benchmarks.speed --quick    our rows only, once, nothing written
@@ -6,11 +6,14 @@ python -m benchmarks.speed --quick    our rows only, once, nothing written
 
 from __future__ import annotations
 
+import copy
 import datetime
 import gc
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -19,39 +22,60 @@ import torch
 import typer
 from rich.console import Console
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.full_unet import Clock, Step, build_unet, kept_for_backward, machine, peak_allocated, seconds
 from benchmarks.pages import write_section
-from benchmarks.peers import BLOCK, Restore, place_lycoris, place_peft, place_peft_fp32
+from benchmarks.peers import Placed, lycoris_has, peft_config, place_lycoris, place_peft, place_peft_fp32
 from benchmarks.quiet import quiet
 from tools.markdown import table
 from trainers.adapters.method import LayerMethod
-from trainers.adapters.methods.loha import LoHA
-from trainers.adapters.methods.lokr import LoKr
-from trainers.adapters.methods.lora import LoRA
-from trainers.adapters.methods.oft import OFT
 from trainers.adapters.network import attach
 from trainers.adapters.targets import Targets, select
+from trainers.config.build import build_config
+from trainers.config.presets import list_presets
+from trainers.config.sections import Base
+from trainers.models.storage.packed import pack, packer_of
 
-OURS: dict[str, LayerMethod] = {
-    "lora": LoRA(rank=16, alpha=16.0),
-    "loha": LoHA(rank=8, alpha=8.0),
-    "lokr": LoKr(rank=16, alpha=16.0, factor=8),
-    "oft": OFT(block_size=BLOCK),
-}
-LABELS = {"lora": "LoRA r16", "loha": "LoHA r8", "lokr": "LoKr f8 full", "oft": "OFT b32"}
-AIMS = {"attn": 1.10, "full": 1.35}
+AIMS = {"attn": 1.05, "full": 1.20}
+PACKED_AIM = 1.35
+"""On a quantised base."""
+KEPT_AIMS = {"attn": 0.10, "full": 0.25}
+"""Share of what the bare step keeps, for methods that PEFT does not have."""
+FEW = 3
+"""Rounds of LyCORIS, whose steps take long."""
 MIB = 2**20
 
 
-def place_ours(net: nn.Module, paths: Sequence[str], method: str) -> tuple[list[nn.Parameter], Restore]:
-    """Our method on the layers at `paths`, with fp32 factors."""
-    network = attach({"unet": net}, OURS[method], Targets(unet=tuple(paths)), seed=0)
-    return list(network.parameters()), network.remove
+@cache
+def methods() -> Mapping[str, tuple[LayerMethod, Base]]:
+    """The methods of the presets that change weights and the base's storage, without repetitions."""
+    named: dict[str, tuple[LayerMethod, Base]] = {}
+    for preset in sorted(list_presets(), key=lambda preset: preset.name != preset.method):
+        config = build_config(preset.settings_for(""), {"name": preset.name, "data": {"images": "."}})
+        if isinstance(config.method, LayerMethod) and (config.method, config.base) not in named.values():
+            named[preset.name] = config.method, config.base
+    return named
 
 
-LIBRARIES: dict[str, Callable[[nn.Module, Sequence[str], str], tuple[list[nn.Parameter], Restore]]] = {
+def place_ours(net: nn.Module, paths: Sequence[str], method: LayerMethod) -> Placed:
+    """Our method on the layers at `paths`, with fp32 factors; a step has its dropouts, penalties and hooks."""
+    network = attach({"unet": net}, method, Targets(unet=tuple(paths)), seed=0)
+    trained = list(network.parameters())
+
+    @contextmanager
+    def training() -> Iterator[Callable[[], Tensor | None]]:
+        with network.training_step(50, of=100) as now:
+            yield now.penalty
+            if any(parameter.grad is not None for parameter in trained):
+                now.after_backward()
+            for parameter in trained:
+                parameter.grad = None
+
+    return Placed(trained, network.remove, training)
+
+
+LIBRARIES: dict[str, Callable[[nn.Module, Sequence[str], LayerMethod], Placed]] = {
     "velatura": place_ours,
     "peft": place_peft,
     "peft fp32": place_peft_fp32,
@@ -73,10 +97,15 @@ class Row:
     peak: int = 0
 
     @property
-    def verdict(self) -> str:
+    def settings(self) -> LayerMethod:
+        return methods()[self.method][0]
+
+    @property
+    def aim(self) -> float | None:
+        """The aimed ratio to the bare step's time."""
         if self.library != "velatura" or self.preset not in AIMS:
-            return ""
-        return "met" if statistics.median(self.ratios) <= AIMS[self.preset] else "missed"
+            return None
+        return AIMS[self.preset] if methods()[self.method][1].storage == "full" else PACKED_AIM
 
 
 @dataclass
@@ -88,27 +117,18 @@ class Bare:
     peak: int = 0
 
 
-def measure(rows: list[Row], step: Step, paths: dict[str, tuple[str, ...]], repeats: int, clock: str) -> Bare:
+def measure(rows: list[Row], step: Step, paths: Callable[[Row], Sequence[str]], repeats: int, clock: str) -> Bare:
     """Round after round over all rows, the bare network before and after each; a ratio is to the mean of those two."""
-    bare = Bare()
+    bare, packed = Bare(), dict[str, Step]()
     step()
     bare.kept, bare.peak = kept_for_backward(step), peak_allocated(step)
     for round_ in range(repeats):
         before = seconds(step, clock)
         for row in rows:
-            trained, restore = LIBRARIES[row.library](step.unet, paths[row.preset], row.method)
-            row.parameters = sum(p.numel() for p in trained)
-            if round_ == 0:
-                row.kept = kept_for_backward(step, trained)
-                row.peak = peak_allocated(step)
-            else:
-                step()
-            for parameter in trained:
-                parameter.grad = None
-            taken = seconds(step, clock)
-            restore()
+            if row.library == "lycoris" and round_ >= FEW:
+                continue
+            taken = _measure_row(row, _step_of(row, step, packed), paths(row), round_ == 0, clock)
             step.unet.requires_grad_(False)
-            del trained, restore
             gc.collect()
             after = seconds(step, clock)
             bare.times += [after]
@@ -118,12 +138,48 @@ def measure(rows: list[Row], step: Step, paths: dict[str, tuple[str, ...]], repe
     return bare
 
 
+def _measure_row(row: Row, step: Step, paths: Sequence[str], first: bool, clock: str) -> float:
+    """Seconds of a row's second step; in the first round also its memory."""
+    placed = LIBRARIES[row.library](step.unet, paths, row.settings)
+    row.parameters = sum(p.numel() for p in placed.trained)
+
+    def once() -> None:
+        with placed.training() as penalty:
+            step(penalty)
+
+    try:
+        if first:
+            with placed.training():
+                row.kept = kept_for_backward(step, placed.trained)
+            row.peak = peak_allocated(once)
+        else:
+            once()
+        for parameter in placed.trained:
+            parameter.grad = None
+        return seconds(once, clock)
+    finally:
+        placed.restore()
+
+
+def _step_of(row: Row, step: Step, packed: dict[str, Step]) -> Step:
+    """The step on the network as the row's preset stores it."""
+    base = methods()[row.method][1] if row.library == "velatura" else Base()
+    packer = packer_of(base)
+    if packer is None:
+        return step
+    if base.storage not in packed:
+        unet = copy.deepcopy(step.unet)
+        pack(unet, "cpu", packer)
+        packed[base.storage] = Step(unet, step.latents, step.prompt)
+    return packed[base.storage]
+
+
 def cells(row: Row, bare: Bare) -> list[str]:
     """A table's line: numbers with their spread over the rounds."""
     low, middle, high = min(row.ratios), statistics.median(row.ratios), max(row.ratios)
     return [
         row.preset,
-        LABELS[row.method],
+        row.method,
         row.library,
         f"{row.parameters / 1e6:.2f} M",
         f"{statistics.median(row.times):.2f}",
@@ -131,7 +187,29 @@ def cells(row: Row, bare: Bare) -> list[str]:
         f"{low:.2f} to {high:.2f}",
         f"{(row.kept - bare.kept) / MIB:+.0f}",
         f"{(row.peak - bare.peak) / MIB:+.0f}",
-        f"≤ {AIMS[row.preset]:.2f}: {row.verdict}" if row.verdict else "",
+        "" if row.aim is None else f"≤ {row.aim:.2f}: {'met' if middle <= row.aim else 'missed'}",
+    ]
+
+
+def compare(row: Row, rows: Sequence[Row], bare: Bare) -> list[str]:
+    """Our row beside PEFT's: who is ahead in time by the interval of paired ratios, and who keeps less memory."""
+    peer = next((r for r in rows if (r.library, r.method, r.preset) == ("peft", row.method, row.preset)), None)
+    kept = (row.kept - bare.kept) / MIB
+    if peer is None:
+        most = KEPT_AIMS[row.preset] * bare.kept / MIB
+        return [row.preset, row.method, "", "", f"{kept:+.1f}", f"≤ {most:.1f}: {'met' if kept <= most else 'missed'}"]
+    ratios = [ours / theirs for ours, theirs in zip(row.ratios, peer.ratios, strict=True)]
+    low, high = min(ratios), max(ratios)
+    verdict = "ahead" if high < 1 else "behind" if low > 1 else "a draw"
+    theirs = (peer.kept - bare.kept) / MIB
+    less = "less" if kept < 0.99 * theirs else "more" if kept > 1.01 * theirs else "as much"
+    return [
+        row.preset,
+        row.method,
+        f"{statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})",
+        verdict,
+        f"{kept:+.1f}",
+        f"{theirs:+.1f}: {less}",
     ]
 
 
@@ -149,6 +227,9 @@ HEADINGS = [
 ]
 
 
+COMPARED = ["layers", "method", "time / PEFT's", "", "kept, MiB", "PEFT keeps, MiB, or aim"]
+
+
 def console_table(rows: list[Row], bare: Bare) -> Table:
     table = Table(*HEADINGS, title=f"bare: {statistics.median(bare.times):.2f} s a step")
     for row in rows:
@@ -163,9 +244,10 @@ def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> 
     lines = [
         "# Speed and memory",
         "",
-        "One training step of a full-size SD 1.5 UNet with random weights: forward and backward, without the "
-        f"optimizer, batch 1, {pixels} × {pixels} pixels, bf16. Velatura's factors are fp32; those of PEFT and LyCORIS "
-        "are bf16, their fastest dtype, except in rows named *fp32*. "
+        "One training step of a full-size SD 1.5 UNet with random weights: forward and backward with a method's "
+        f"penalty and hooks, without the optimizer, batch 1, {pixels} × {pixels} pixels, bf16. Each method is a "
+        "preset's. Velatura's factors are fp32; those of PEFT and LyCORIS are bf16, their fastest dtype, except in "
+        "rows named *fp32*. `qlora` runs on an NF4 copy of the network, and is compared with the unpacked one. "
         f"*Bare* is the frozen network with a gradient to its input: {middle:.2f} s "
         f"({low:.2f} to {high:.2f}), {bare.kept / MIB:.0f} MiB kept for backward, {bare.peak / MIB:.0f} MiB at most.",
         "",
@@ -177,16 +259,33 @@ def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> 
         f"Written by `python -m benchmarks.speed` on {datetime.date.today():%d %B %Y}: {machine()}; {libraries}.",
         "",
         *table(HEADINGS, [cells(row, bare) for row in rows]),
+        "",
+        "Beside PEFT: the ratio of a method's time to PEFT's in the same round, with its range over all rounds; below "
+        "1 in all of them is *ahead*, above 1 in all *behind*, anything else a draw. Memory kept for backward beyond "
+        "bare; where PEFT lacks the method, the aim is a share of what the bare step keeps.",
+        "",
+        *table(COMPARED, [compare(row, rows, bare) for row in rows if row.library == "velatura"]),
     ]
     return "\n".join(lines)
 
 
+def _has(row: Row) -> bool:
+    """Whether a library has the method on these layers; PEFT's fp32 factors are shown for LoRA alone."""
+    if row.library == "velatura":
+        return True
+    if methods()[row.method][1].storage != "full":
+        return False
+    if row.library == "lycoris":
+        return lycoris_has(row.method)
+    return (peft_config(row.settings, [], row.preset) is not None and row.library == "peft") or row.method == "lora"
+
+
 @quiet()
 def main(
-    methods: Annotated[str, typer.Option(help="Methods to measure, separated by commas.")] = "lora,loha,lokr",
+    only: Annotated[str, typer.Option(help="Presets whose methods to measure, separated by commas.")] = "",
     presets: Annotated[str, typer.Option(help="Layers to measure: attn, full.")] = "attn,full",
     libraries: Annotated[str, typer.Option(help=f"Libraries: {', '.join(LIBRARIES)}.")] = ",".join(LIBRARIES),
-    repeats: Annotated[int, typer.Option(help="Number of rounds.")] = 5,
+    repeats: Annotated[int, typer.Option(help="Number of rounds.")] = 9,
     pixels: Annotated[int, typer.Option(help="Side of the image in pixels.")] = 256,
     threads: Annotated[int, typer.Option(help="Number of threads; 0 for torch's default.")] = 0,
     clock: Clock = "wall",
@@ -199,10 +298,15 @@ def main(
     if quick:
         libraries, repeats = "velatura", 1
     unet = build_unet()
-    paths = {p: tuple(t.path for t in select({"unet": unet}, LoRA(), Targets(unet=p))) for p in presets.split(",")}
-    rows = [Row(lib, m, p) for p in paths for m in methods.split(",") for lib in libraries.split(",")]
-    rows = [row for row in rows if row.method == "lora" or row.library != "peft fp32"]  # the others differ enough
-    bare = measure(rows, Step.of(unet, pixels), paths, repeats, clock)
+
+    @cache
+    def paths(method: str, preset: str) -> tuple[str, ...]:
+        return tuple(target.path for target in select({"unet": unet}, methods()[method][0], Targets(unet=preset)))
+
+    names = only.split(",") if only else list(methods())
+    rows = [Row(lib, m, p) for p in presets.split(",") for m in names for lib in libraries.split(",")]
+    rows = [row for row in rows if _has(row)]
+    bare = measure(rows, Step.of(unet, pixels), lambda row: paths(row.method, row.preset), repeats, clock)
     Console(width=140).print(console_table(rows, bare))
     if not quick:
         write_section(out, page(rows, bare, pixels, repeats, clock))

@@ -10,6 +10,7 @@ import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -97,6 +98,11 @@ def _fill(network: nn.Module) -> None:
                 module._buffers[name] = torch.zeros(buffer.shape, dtype=torch.bfloat16)
 
 
+def _paths(paths: tuple[str, ...], row: Row) -> tuple[str, ...]:
+    """The same layers for every row."""
+    return paths
+
+
 def page(found: dict[str, tuple[list[Row], Bare]], side: int, repeats: int, clock: str) -> str:
     """The section of `docs/speed.md`."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "diffusers", "peft", "lycoris-lora"))
@@ -139,9 +145,9 @@ def main(
     for title in [only] if only else BLOCKS:
         blocks = Blocks(title, side)
         targets = select({"transformer": blocks.net}, LoRA(), Targets(transformer=PRESET))
-        paths = {PRESET: tuple(f"net.{target.path}" for target in targets)}
+        paths = tuple(f"net.{target.path}" for target in targets)
         rows = [Row(library, method, PRESET) for method in METHODS for library in LIBRARIES]
-        found[title] = rows, measure(rows, Step(blocks, *blocks.inputs()), paths, repeats, clock)
+        found[title] = rows, measure(rows, Step(blocks, *blocks.inputs()), partial(_paths, paths), repeats, clock)
         for row in rows:
             print(title, *cells(row, found[title][1]), sep="  ", flush=True)
     write_section(out, page(found, side, repeats, clock))
