@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainers.messages import Message, joined
+from trainers.messages import Message, joined, listed
 from trainers.messages import Message as _
 from trainers.score.score import Score
 
@@ -42,6 +42,7 @@ class Reasons:
     """The sentences about steps, or about strengths."""
 
     chosen: Message
+    other: Message
     none: Message
     alike: Message
     """The pictures of the nearest one are almost alike."""
@@ -49,6 +50,7 @@ class Reasons:
 
 OF_STEPS = Reasons(
     _("Step {step}"),
+    _("step {step}"),
     _("No step came nearer to your style than the base."),
     _(
         "No step is marked: the pictures of step {step}, the nearest to your style, look almost alike, whatever the "
@@ -57,6 +59,7 @@ OF_STEPS = Reasons(
 )
 OF_STRENGTHS = Reasons(
     _("Strength {strength:g}"),
+    _("strength {strength:g}"),
     _("No strength came nearer to your style than the base."),
     _(
         "No strength is marked: the pictures at {strength:g}, the nearest to your style, look almost alike, whatever "
@@ -74,7 +77,7 @@ UNLIKE = _(
     "{chosen}: {gone:.0f}% of the distance to your style is gone, but the pictures no longer resemble what the base "
     "draws."
 )
-OTHERS = _("Others are as near, within the noise of seeds.")
+OTHERS = _("As near within the noise of seeds, with more change: {others}.")
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,11 @@ def find_best(
     like = STILL_LIKE if best.change < PARTLY else PARTLY_LIKE if best.change < APART else UNLIKE
     gone = 100 * (base.distance - best.distance) / base.distance
     reason = like.format(chosen=reasons.chosen.format(step=best.step, strength=best.strength), gone=gone)
-    return Best(best, joined(" ", (reason, OTHERS)) if any(is_near(best, score) for score in most) else reason)
+    others = [score for score in most if is_near(best, score)]
+    if others:
+        names = [reasons.other.format(step=score.step, strength=score.strength) for score in others]
+        reason = joined(" ", (reason, OTHERS.format(others=listed(names))))
+    return Best(best, reason)
 
 
 def is_near(best: Score, score: Score) -> bool:

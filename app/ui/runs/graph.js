@@ -16,7 +16,8 @@ let points = null,
   other = null, // another run's numbers
   asked = '',
   cursor = null, // the step whose numbers are shown; null for the last one
-  at = null; // the step whose picture is shown
+  at = null, // the step whose picture is shown
+  picked = null; // the same, unless it follows the newest one
 const dropStale = makeStaleGuard();
 const wanted = () => KINDS.filter(kind => boxes.find(box => box.dataset.line === kind).checked && points[kind]);
 
@@ -81,7 +82,7 @@ const axis = width => {
 
 // The legend with the numbers at the cursor.
 const readings = () => {
-  const step = cursor ?? points.x.at(-1),
+  const step = cursor ?? picked ?? points.x.at(-1),
     k = nearest(points.x, step),
     keep = smoothing.value / 100;
   const found = [['smooth', words.loss, smoothed(points.x, points.loss, keep)[k]]];
@@ -202,6 +203,7 @@ scrub.addEventListener('keydown', event => {
 });
 document.addEventListener('velatura:step', event => {
   at = event.detail.step;
+  picked = event.detail.following ? null : at;
   tellScores();
   if (points && !section.hidden) tell();
 });

@@ -21,6 +21,10 @@ let data = null,
   asked = '';
 const dropStale = makeStaleGuard();
 const titleOf = cell => (cell.step === BEFORE ? words.before : put(words.step, cell));
+// The step that the run gives may have no pictures here, after a vote on those of the comparison.
+const cellAt = step =>
+  data.cells.find(cell => cell.step === step) ??
+  (step === data.gives && data.starred ? {step, kept: true, whole: [], small: []} : undefined);
 const drawn = (of = row) => data.cells.filter(cell => cell.whole[of]);
 const newest = () => drawn().at(-1);
 const current = () => drawn().find(cell => cell.step === at);
@@ -180,9 +184,10 @@ const drawChoice = cell => {
   compare.hidden = !data.compare;
   if (data.compare) compare.href = data.compare;
   follow.hidden = following || !data.going;
-  const kind = data.starred ? '' : data.best ? (data.going ? 'BestNow' : 'Best') : data.going ? 'Now' : 'Unless',
+  const against = data.advised !== null && data.advised !== data.gives ? 'Against' : '';
+  const kind = data.starred ? against : data.unmarked ? 'Unmarked' : data.best ? (data.going ? 'BestNow' : 'Best') : data.going ? 'Now' : 'Unless',
     sentence = words[`gives${kind}`];
-  $('.gives').textContent = data.gives === null ? '' : put(sentence, {step: data.gives});
+  $('.gives').textContent = data.gives === null ? '' : put(sentence, {step: data.gives, best: data.advised});
 };
 // Prompts without a picture at this step, once it is drawn, and those without any.
 const drawMissing = cell => {
@@ -265,7 +270,7 @@ const draw = () => {
   drawChoice(cell);
   drawMissing(cell);
   drawStrip();
-  document.dispatchEvent(new CustomEvent('velatura:step', {detail: {step: at}}));
+  document.dispatchEvent(new CustomEvent('velatura:step', {detail: {step: at, following}}));
 };
 
 // The lightbox.

@@ -66,6 +66,9 @@ def sheet_words() -> dict[str, str]:
         "givesNow": words.GIVES_NOW,
         "givesBest": words.GIVES_BEST,
         "givesBestNow": words.GIVES_BEST_NOW,
+        "givesUnmarked": words.GIVES_UNMARKED,
+        "givesAgainst": words.GIVES_AGAINST,
+        "undrawn": words.NOT_DRAWN_STEP,
         "some": words.SOME_DRAWN,
         "left": words.LEFT_OUT,
         "star": words.STAR,
@@ -100,7 +103,8 @@ def read_sheet(
     kept, choice = chosen.snapshots(run.folder), choice or chosen.choice_of(view)
     style = chosen.chosen_style(run.folder, choice)
     gives, best = chosen.chosen_step(view, choice), best_of(view.summary.scores)
-    is_best = best is not None and best.score is not None and best.score.step == gives and not choice.starred
+    advised = best.score.step if best is not None and best.score is not None else None
+    is_best = advised is not None and advised == gives and not choice.starred
     final = style is not None and choice.step is None and not chosen.is_snapshot(run.folder, style)
     exported = chosen.final_step(view)
     rows = max([row for step in steps for row in step.samples], default=-1) + 1
@@ -119,6 +123,8 @@ def read_sheet(
             "gives": gives if style is not None else None,
             "starred": choice.starred,
             "best": is_best,
+            "advised": advised,
+            "unmarked": best is not None and advised is None and not choice.starred and not going,
             "candidates": choice.candidates,
             "most": chosen.MOST_CANDIDATES,
             "settled": final or (is_best and not going),  # needs no star

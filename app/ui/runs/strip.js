@@ -85,7 +85,7 @@ const drawStrip = () => {
   steps.forEach((step, k) => {
     const frame = frameOf(step);
     if (cells.children[k] !== frame) cells.insertBefore(frame, cells.children[k] ?? null);
-    drawFrame(frame, known.get(step), kept.has(step));
+    drawFrame(frame, cellAt(step), kept.has(step));
     if (narrow.matches) frame.removeAttribute('style');
   });
   if (!narrow.matches) lay(steps, width);
@@ -108,6 +108,8 @@ const travel = event => {
 };
 strip.addEventListener('pointerdown', event => {
   if (event.button || narrow.matches || !data || event.target.closest('.kept .mark')) return;
+  const empty = event.target.closest('.cell.planned:not(.culled)');
+  if (empty) return ($('.told').textContent = put(words.undrawn, {step: empty.dataset.step}));
   dragging = true;
   strip.setPointerCapture(event.pointerId);
   travel(event);
@@ -119,11 +121,11 @@ for (const end of ['pointerup', 'pointercancel'])
     dragging = false;
   });
 strip.addEventListener('click', event => {
-  const frame = event.target.closest('[role=option]');
-  if (!frame) return;
-  const cell = data.cells.find(each => each.step === +frame.dataset.step);
+  const frame = event.target.closest('.cell'),
+    cell = frame && cellAt(+frame.dataset.step);
+  if (!cell) return;
   if (event.target.closest('.kept .mark')) return star(cell);
-  if (narrow.matches) select(cell.step);
+  if (narrow.matches && frame.matches('[role=option]')) select(cell.step);
 });
 strip.addEventListener('dblclick', open);
 new ResizeObserver(() => data && drawStrip()).observe(strip);

@@ -142,6 +142,7 @@ class StepsPage:
             run=view.job.name,
             grid=grid,
             row_name=row_name,
+            narrowed=not query.get("steps") and bool(choice_of(view).candidates),
             steps=query.get("steps") or ", ".join(map(str, grid.steps)),
             strengths=query.get("strengths") or STRENGTHS,
             may=may,

@@ -21,13 +21,14 @@ KEYS = _(
 )
 AS_PICTURE, AS_PAGE = _("One picture (PNG)"), _("One web page (HTML)")
 GRID, CELL = _("Steps by strengths"), _("step {step}, strength {strength}, {prompt}")
+NARROWED = _("Only the steps in closer choice are shown, and the one that you download.")
 NOT_DRAWN, COMES, EMPTY_CELL = _("not drawn"), _("Being drawn"), _("{name}: {state}")
 KEEP = _("Keep step {step}")
 STEP, STRENGTH, SEEDED = _("Step {step}"), _("Strength {strength}"), _("{prompt}, seed {seed}")
 
 # The blind vote
 BLIND = _("Blind vote")
-BLIND_LEAD = _("Two pictures of the same prompt, without names: choose the better one.")
+BLIND_LEAD = _("Two pictures of the same prompt, without names: choose the one that is better in your style.")
 RESULT, TWO_NEEDED = _("Show the result"), _("Voting needs two pictures of the same prompt.")
 LEFT, RIGHT, TIE, UNDO = (
     _("The left one is better"),
@@ -39,9 +40,10 @@ VOTE_KEYS = _("Keys: ← left, → right, ↓ or space no difference, U undo.")
 NO_VOTES, VOTED, VOTED_ENOUGH = (
     _("No votes yet."),
     _("Votes: {count}. About {about} give a clear result; you can stop at any time."),
-    _("Votes: {count}."),
+    _("Votes: {count}. That is enough for a result; you can go on."),
 )
 LATE = _("This did not count, since votes or pictures have changed in the meantime.")
+LOOSE = _("Votes: {count}. Some candidates have not met the others yet, directly or by way of a third.")
 TOO_FEW = _("Too few votes to tell: {count} of about {about}. About {more} to go.")
 AHEAD, LEVEL = _("{candidate} is ahead of the others."), _("After {count} votes none is clearly ahead.")
 CANDIDATE, CHANCE = _("Candidate"), _("Chosen over an average one")

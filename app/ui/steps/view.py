@@ -86,5 +86,5 @@ def read_result(grid: StepGrid, votes: Votes) -> Result:
     if linked and is_ahead(ratings):
         first = next(iter(ratings))
         return Result(words.AHEAD.format(candidate=words.candidate(first)), count, about, first[0], ratings)
-    sentence = words.LEVEL if linked and count >= about else words.TOO_FEW
+    sentence = words.TOO_FEW if count < about else words.LEVEL if linked else words.LOOSE
     return Result(sentence.format(count=count, about=about, more=max(1, about - count)), count, about, None, ratings)

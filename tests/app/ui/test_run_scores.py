@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app.studio.comparison.votes import read_votes
+from app.studio.runs.chosen import star
 from tests.app.ui.screens.findings import OVERFLOWS, violations
 from tests.app.ui.server import Process
 from tests.trainers.tiny_runs import quick_settings, style_tensors, write_images
@@ -81,5 +82,22 @@ def test_the_best_step_is_marked_explained_and_downloaded(page, studio, run, tmp
     page.get_by_label("Step 3", exact=True).click()
     page.get_by_role("button", name="Star this step").click()
     expect(page.get_by_role("button", name="Download step 3", exact=True)).to_be_visible()
-    expect(page.get_by_text("Step 3 is what you download.")).to_be_visible()
+    expect(page.get_by_text("Step 3 is what you download; by its scores step 1 is the best one.")).to_be_visible()
     expect(curves.locator("circle.distance.best")).to_have_count(1)
+
+
+def test_a_step_without_pictures_is_not_selected_and_can_be_the_starred_one(page, studio, run):
+    shutil.rmtree(run.sample(2))
+    star(run.folder, None)
+    page.goto(f"{studio.url}run?id=scored")
+    expect(page.get_by_label("Step 1, starred", exact=False)).to_have_attribute("aria-selected", "true")
+    empty = page.locator(".cells [data-step='2']")
+    empty.click()
+    expect(page.get_by_text("Step 2 has no pictures of this prompt.")).to_be_visible()
+    expect(page.get_by_label("Step 1, starred", exact=False)).to_have_attribute("aria-selected", "true")
+    star(run.folder, 2)
+    page.reload()
+    expect(page.get_by_role("button", name="Download step 2", exact=True)).to_be_visible()
+    expect(empty).to_have_class(re.compile("given"))
+    empty.locator(".mark").click()
+    expect(page.get_by_role("button", name="Download step 1", exact=True)).to_be_visible()

@@ -74,7 +74,8 @@ def test_the_reason_states_the_gain_and_how_far_the_pictures_resemble_the_bases(
 
 def test_the_reason_names_other_steps_that_are_as_near() -> None:
     def others(*scores: Score) -> bool:
-        return find_best(BASE, [score(10, 4.0, 0.3), *scores]).reason.endswith(f" {OTHERS}")
+        reason = find_best(BASE, [score(10, 4.0, 0.3), *scores]).reason
+        return reason.endswith(f" {OTHERS.format(others='step 20')}")
 
     assert others(score(20, 4.09, 0.4)) and others(score(20, 3.95, 0.4))
     assert not others() and not others(score(20, 4.11, 0.4)) and not others(score(20, 4.0, 0.4, variety=0.4))

@@ -161,7 +161,7 @@ def test_the_result_is_one_sentence_and_a_range_for_each(page, run):
     assert words.TOO_FEW.format(count=3, about=10, more=7) in vote(0, 3)
     assert words.LEVEL.format(count=12) in vote(1, 3) + vote(0, 3) + vote(1, 3)
     html = vote(1, 14)
-    assert ">Votes: 26.<" in shown(page, f"{ASKED}&vote=1")["votes"], (
+    assert words.VOTED_ENOUGH.format(count=26) in shown(page, f"{ASKED}&vote=1")["votes"], (
         "more than enough are not counted against a number"
     )
     assert words.AHEAD.format(candidate="Step 9137 at strength 1") in html
