@@ -185,7 +185,9 @@ const drawChoice = cell => {
   if (data.compare) compare.href = data.compare;
   follow.hidden = following || !data.going;
   const against = data.advised !== null && data.advised !== data.gives ? 'Against' : '';
-  const kind = data.starred ? against : data.unmarked ? 'Unmarked' : data.best ? (data.going ? 'BestNow' : 'Best') : data.going ? 'Now' : 'Unless',
+  const best = data.best ? 'Best' : '',
+    unstarred = data.going ? `${best}Now` : data.unmarked ? 'Unmarked' : best || 'Unless',
+    kind = data.starred ? against : unstarred,
     sentence = words[`gives${kind}`];
   $('.gives').textContent = data.gives === null ? '' : put(sentence, {step: data.gives, best: data.advised});
 };
