@@ -37,6 +37,7 @@ def _check_idle(config: Config) -> None:
         "loss.min_snr_gamma": (config.loss.weighting not in ("auto", "min-snr"), "loss.weighting = min-snr"),
         "train.d_coef": (config.train.optimizer != "prodigy", "train.optimizer = prodigy"),
         "train.cycles": (config.train.schedule != "cosine", 'train.schedule = "cosine"'),
+        "train.fused": (config.train.optimizer != "adamw", "train.optimizer = adamw"),
         "train.early_stop": (not _is_scored(config), _("sample.score, sample.every and four prompts or more")),
         "loss.huber_delta": (config.loss.kind != "huber", 'loss.kind = "huber"'),
         "data.keep_tags": (not config.data.shuffle_tags, "data.shuffle_tags = true"),

@@ -19,7 +19,7 @@ from trainers.section import Section, Shown
 
 
 class Config(Section):
-    schema_version: Annotated[Literal[3], Shown(group="previews", place="velatura")] = VERSION
+    schema_version: Annotated[Literal[4], Shown(group="previews", place="velatura")] = VERSION
     """Version of the config format; older files keep their meaning."""
     name: Annotated[str, Shown(group="previews", place="step 3", words="output_name")]
     """Name of the run and of the style file."""

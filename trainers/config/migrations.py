@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from trainers.errors import VelaturaError
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Current version of the config format."""
 KEY = "schema_version"
 
@@ -74,6 +74,13 @@ def _from_2(table: Table) -> Table:
     return table if _section(table, "sample").get("prompts") else _with(table, "sample", subjects="captions")
 
 
+def _from_3(table: Table) -> Table:
+    """Version 4 moves all parameters in one kernel, which rounds otherwise."""
+    if _section(table, "train").get("optimizer", "adamw") != "adamw":
+        return table
+    return _with(table, "train", fused=False)
+
+
 def _starts_at_the_base(method: Mapping[str, Any]) -> bool:
     """Whether some parameters start at values of the base."""
     if method.get("name", "lora") == "lora":
@@ -98,5 +105,5 @@ def _with(table: Table, name: str, **settings: Any) -> Table:
     return {**table, name: {**settings, **_section(table, name)}}
 
 
-MIGRATIONS: Mapping[int, Callable[[Table], Table]] = MappingProxyType({1: _from_1, 2: _from_2})
+MIGRATIONS: Mapping[int, Callable[[Table], Table]] = MappingProxyType({1: _from_1, 2: _from_2, 3: _from_3})
 """The step from each version to the next one."""

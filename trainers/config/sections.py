@@ -244,6 +244,8 @@ class Train(Section):
     """Prodigy: factor of the step size that it finds."""
     offload_optimizer: Annotated[bool, Shown(group="memory")] = False
     """Keep the optimizer state in main memory between steps: saves graphics memory, slightly slower."""
+    fused: Annotated[bool, Shown(place="command line")] = True
+    """AdamW: step all parameters in one kernel; off keeps the rounding of earlier versions and is slower."""
     weight_decay: float = Field(0.01, ge=0, le=10)
     """Decoupled weight decay."""
     schedule: Literal["constant", "cosine", "linear", "polynomial"] = "constant"

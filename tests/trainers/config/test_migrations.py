@@ -20,8 +20,8 @@ from trainers.training.prepare import prepare
 from trainers.training.train import resume, train
 
 OLD = {"schema_version": 1, "name": "dusk"}
-FLAT = {"loss": {"min_snr_gamma": 0.0}, "sample": {"every": 0, "prompts": ["a fox"]}}
-"""With which timesteps weigh the same under every rule, and what is drawn is the same."""
+FLAT = {"loss": {"min_snr_gamma": 0.0}, "sample": {"every": 0, "prompts": ["a fox"]}, "train": {"fused": False}}
+"""With which timesteps weigh the same under every rule, and what is drawn and rounded is the same."""
 
 
 OVERRIDDEN = {"blocks": {"mid_block.*": {"rank": 2}, "up_blocks.*": {"rank": 0}}}
@@ -52,7 +52,7 @@ def test_every_version_has_its_step_and_the_last_one_is_written():
     [
         ({"method": {"name": "lora", "start": "pissa"}}, {"method.decay_towards": "zero"}),
         ({"method": {"name": "lora", "dora": True}}, {"method.decay_towards": "zero"}),
-        ({"method": {"start": "pissa"}, "train": {"weight_decay": 0.0}}, {}),
+        ({"method": {"start": "pissa"}, "train": {"weight_decay": 0.0}}, {"train.fused": False}),
         ({"method": {"name": "lora", "start": "zero", "dora": False}}, {}),
         ({"method": {"name": "loha"}}, {}),
         (
@@ -81,6 +81,13 @@ def test_every_version_has_its_step_and_the_last_one_is_written():
 def test_version_1_keeps_its_rules(sections, added):
     assert kept(**sections) == added
     build_config(migrate({**OLD, **sections}))  # and they go together
+
+
+@pytest.mark.parametrize(
+    ("train", "after"), [({}, {"fused": False}), ({"optimizer": "lion"}, {}), ({"fused": True}, {})]
+)
+def test_version_3_steps_each_parameter_by_itself(train, after):
+    assert migrate({"schema_version": 3, "name": "dusk", "train": train})["train"] == {**train, **after}
 
 
 def test_what_is_no_section_is_left_for_the_config_to_refuse():
@@ -116,6 +123,7 @@ def version_1(folder: Run, config: Any) -> str:
         "base": ("scale_code",),
         "loss": ("weighting",),
         "targets": ("unread_layers",),
+        "train": ("fused",),
     }
     for section, names in new.items():
         table[section] = {key: value for key, value in table[section].items() if key not in names}
@@ -150,6 +158,7 @@ def test_every_way_in_migrates_and_nothing_is_written_until_something_changes(tm
          "targets.unread_layers"),
         ({"loss": {"kind": "huber"}}, "loss.min_snr_gamma=0", "loss.weighting"),
         ({"method": {"name": "t-lora"}}, "method.start_std=1/rank", "method.start_std"),
+        ({"method": {"name": "lora"}}, "train.optimizer=lion", "train.fused"),
     ],
 )  # fmt: skip
 def test_what_is_laid_over_an_old_file_decides_which_of_its_rules_matter(sections, assignment, key, tmp_path):

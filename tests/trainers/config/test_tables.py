@@ -93,7 +93,7 @@ PRODIGY = {"optimizer": "prodigy", "learning_rate": 1.0}
         ({"name": "../up"}, ["../up", "letters"]),
         ({"name": "a/b"}, ["a/b", "letters"]),
         ({"name": "con"}, ["Windows"]),
-        ({"schema_version": "two"}, ["schema_version", "3"]),
+        ({"schema_version": "two"}, ["schema_version", "4"]),
     ],
 )
 def test_errors_name_the_key_and_what_is_allowed(wrong, words):

@@ -48,7 +48,7 @@ def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim
 def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:
     decay = settings.weight_decay
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=decay)
+        return torch.optim.AdamW(groups, weight_decay=decay, fused=settings.fused)
     if settings.optimizer == "adafactor":
         from transformers.optimization import Adafactor
 
