@@ -8,7 +8,7 @@ choices of methods (ranks, gates, cuts); `check_equal` verifies this at each che
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -72,8 +72,8 @@ class Devices:
         """Whether `value` is true in any process."""
         return value
 
-    def mean_of(self, *values: Tensor) -> tuple[Tensor, ...]:
-        """The means of CPU scalars over the processes."""
+    def mean_of(self, *values: float) -> Sequence[float]:
+        """The means of numbers over the processes."""
         return values
 
     def check_equal(self, parameters: Iterable[Tensor], step: int) -> None:
@@ -166,8 +166,9 @@ class ProcessGroup(Devices):
     def any_of(self, value: bool) -> bool:
         return bool(self._reduced(torch.tensor([int(value)]), "MAX").item())
 
-    def mean_of(self, *values: Tensor) -> tuple[Tensor, ...]:
-        return tuple((self._reduced(torch.stack(values).double(), "SUM") / self.count).unbind())
+    def mean_of(self, *values: float) -> Sequence[float]:
+        means: list[float] = (self._reduced(torch.tensor(values, dtype=torch.float64), "SUM") / self.count).tolist()
+        return means
 
     def check_equal(self, parameters: Iterable[Tensor], step: int) -> None:
         sums = torch.stack([_bits_of(parameter).sum(dtype=torch.int64).cpu() for parameter in parameters])

@@ -127,7 +127,7 @@ def _step(
     """One optimizer step over all accumulated batches, skipped if loss or gradients are not finite."""
     settings, network, accelerator = session.config.train, session.network, session.accelerator
     factor = set_learning_rate(optimizer, now.number, settings)
-    total, denoising, penalised = torch.zeros(()), torch.zeros(()), False
+    sums, penalised = torch.zeros(2, device=accelerator.device), False  # total and denoising loss
     put_off = network.is_always_reached  # share gradients once a step, unless the last pass may have none
     for micro in range(settings.accumulation):
         batch = batches.make(now.number * settings.accumulation + micro)
@@ -137,19 +137,24 @@ def _step(
             if session.devices.any_of(objective.reaches):  # not if module dropout skips every layer
                 accelerator.backward(loss / settings.accumulation)
         session.record.show_life()
-        total += loss.detach().float().cpu() / settings.accumulation
-        denoising += error.detach().float().cpu() / settings.accumulation
+        sums += torch.stack([loss, error]).detach().float() / settings.accumulation
         penalised = penalised or loss is not error
-    total, denoising = session.devices.mean_of(total, denoising)
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     if gradients and accelerator.scaler is not None:
         accelerator.scaler.unscale_(_inner(optimizer))  # methods measure unscaled gradients
-    total_norm = torch.nn.utils.get_total_norm(gradients)
-    if torch.isfinite(total) and torch.isfinite(total_norm):  # one check for all, since each waits for the device
+    norms = torch.nn.utils.get_total_norm(gradients).to(sums)
+    *losses, norm = torch.cat([sums, norms[None]]).tolist()  # the only wait for the device in a step
+    total, denoising = session.devices.mean_of(*losses)
+    if math.isfinite(total) and math.isfinite(norm):
+        versions = [gradient._version for gradient in gradients]
         now.after_backward()
-    trained = [p for p in network.parameters() if p.grad is not None]  # a hook may have removed some
-    norm = float(torch.nn.utils.clip_grad_norm_(trained, settings.max_grad_norm or float("inf")))
-    good = bool(torch.isfinite(total)) and math.isfinite(norm)
+        left = [p.grad for p in network.parameters() if p.grad is not None]
+        if [*map(id, left)] != [*map(id, gradients)] or versions != [gradient._version for gradient in left]:
+            gradients, norms = left, torch.nn.utils.get_total_norm(left)  # a hook has removed or changed some
+            norm = float(norms)
+    trained = [p for p in network.parameters() if p.grad is not None]
+    torch.nn.utils.clip_grads_with_norm_(trained, settings.max_grad_norm or float("inf"), norms)
+    good = math.isfinite(total) and math.isfinite(norm)
     # With loss scaling, the scaler itself skips such a step and adapts.
     if trained and (good or accelerator.scaler is not None):
         optimizer.step()
@@ -158,16 +163,15 @@ def _step(
         if session.average is not None:
             session.average.update()
     optimizer.zero_grad(set_to_none=True)
-    # With a finite loss, only the scale of the gradients was too large, and the scaler lowers it.
-    overflow = not good and accelerator.scaler is not None and bool(torch.isfinite(total))
     facts = {
         "good": good,
-        "overflow": overflow,
-        "loss": float(denoising),
+        # With a finite loss, only the scale of the gradients was too large, and the scaler lowers it.
+        "overflow": not good and accelerator.scaler is not None and math.isfinite(total),
+        "loss": denoising,
         "grad_norm": norm,
         "lr": settings.learning_rate * factor,
     }
-    return facts | ({"penalty": float(total - denoising)} if penalised else {})
+    return facts | ({"penalty": total - denoising} if penalised else {})
 
 
 def _loss(session: Session, batch: Batch, wrapped: Any, now: TrainingStep, index: int) -> tuple[Tensor, Tensor]:

@@ -87,17 +87,17 @@ class _Leaves:
     def watch(self, patch: pytest.MonkeyPatch) -> None:
         from trainers.training import opening, train
 
-        take_steps, clip, open_session = train.take_steps, torch.nn.utils.clip_grad_norm_, opening.open_session
+        take_steps, clip, open_session = train.take_steps, torch.nn.utils.clip_grads_with_norm_, opening.open_session
 
         def taken(session: Any, *arguments: Any) -> Any:
             progress = take_steps(session, *arguments)
             self._keep("end", session.network.state_dict())
             return progress
 
-        def clipped(parameters: list[Tensor], norm: float) -> Tensor:
+        def clipped(parameters: list[Tensor], most: float, norm: Tensor) -> None:
             if not self._path("gradients").exists():
                 self._keep("gradients", {self._names[id(p)]: p.grad for p in parameters if p.grad is not None})
-            return clip(parameters, norm)
+            clip(parameters, most, norm)
 
         def opened(*arguments: Any, **named: Any) -> Any:
             session = open_session(*arguments, **named)
@@ -107,7 +107,7 @@ class _Leaves:
             return session
 
         patch.setattr(train, "take_steps", taken)
-        patch.setattr(torch.nn.utils, "clip_grad_norm_", clipped)
+        patch.setattr(torch.nn.utils, "clip_grads_with_norm_", clipped)
         for module in (opening, train):
             patch.setattr(module, "open_session", opened)
         if self.double:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers, shake
 from tests.trainers.tiny_runs import quick_settings
@@ -100,3 +101,33 @@ def test_what_is_exported_is_the_moving_average(session, step):
     with session.as_exported():
         torch.testing.assert_close(row(session), start + 9 / 11 * (after - start))  # d = min(0.5, 2/11)
     assert torch.equal(row(session), after)
+
+
+class Waits(TorchDispatchMode):
+    """Counts the numbers that are read from tensors."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("factors", [(1.0,), (1.0, 2.0, 0.5), (float("nan"),)])
+def test_a_step_waits_once_for_the_device(
+    step: Step, factors: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists: list[int] = []
+    as_list = Tensor.tolist
+    monkeypatch.setattr(Tensor, "tolist", lambda tensor: lists.append(tensor.numel()) or as_list(tensor))
+    taken = loop._step
+
+    def counted(*args: Any) -> dict[str, Any]:
+        with Waits() as waits:
+            facts = taken(*args)
+        assert waits.count == 0
+        return facts
+
+    monkeypatch.setattr(loop, "_step", counted)
+    step(*factors)
+    assert lists == [3]  # both losses and the norm of the gradients
