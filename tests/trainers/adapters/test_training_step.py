@@ -240,7 +240,7 @@ def loss_of(config: Config, model: Model, batch: Batch) -> Tensor:
 def test_one_s_own_loop_trains_what_the_trainer_trains(trained: tuple[Any, ...]) -> None:
     config, model, run, expected = trained
     network = attach(model.parts, config.method, config.targets, seed=config.seed)
-    optimizer = torch.optim.AdamW(network.parameter_groups(1e-2), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(network.parameter_groups(1e-2), weight_decay=0.01, fused=True)
     batches = batches_of(config, model, run, network)
     for step in range(STEPS):
         with network.training_step(step, of=STEPS):

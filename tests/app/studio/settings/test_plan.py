@@ -208,4 +208,4 @@ def test_settings_with_a_place_of_their_own_say_where_it_is() -> None:
     places = {one.key: str(one.set_elsewhere) for one in list_fields("lora") if one.set_elsewhere}
     assert places["method.name"] == places["base.model"] == "Chosen above."
     assert places["name"] == "Set in step 3." and places["prior.folder"] == "Set on the command line, with --set."
-    assert len(places) == 10 and not find_field("method.rank", "lora").set_elsewhere
+    assert len(places) == 11 and not find_field("method.rank", "lora").set_elsewhere

@@ -60,7 +60,7 @@ def test_one_sentence_says_which_run_to_keep(store) -> None:
     results = results_of(store, sweep)
     kept = str(advice(results))
     assert kept.startswith("Keep dusk-r8: 31% nearer to your style than the base, in ")
-    assert " kB. Step " in kept and kept.endswith("what the base draws.")
+    assert " kB. Step " in kept and kept.endswith("As near within the noise of seeds, with more change: step 20.")
     assert results[2].member.view is not None
     training = replace(results[2].member.view, state=State.TRAINING)
     results[2] = replace(results[2], member=replace(results[2].member, view=training))
