@@ -166,7 +166,7 @@ def makes_way(store: Store, job: Job, first: Job) -> int:
     training = psutil.Process(store.job(job.id).process.pid)
     actions.preempt(store, job.id, first.id, actor=MACHINE_OWNER)
     assert Watcher(store).view(job.id).state in ("stopping", "saving")
-    with pytest.raises(VelaturaError, match=r"dusk cannot be paused: it is (already stopping|being saved)"):
+    with pytest.raises(VelaturaError, match=r"dusk cannot be paused: it is (already stopping|being saved|waiting)"):
         actions.preempt(store, job.id, first.id, actor=MACHINE_OWNER)
     training.wait(120)
     assert Watcher(store).view(job.id).state == "stopping", "never paused, which would be for good"
