@@ -23,8 +23,6 @@ from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.methods.oft import OFT
 from trainers.adapters.methods.vera import VeRA
 
-BLOCK = 32
-"""Channels that an OFT turns together."""
 FULL = 100_000  # a rank so high that a LoKr keeps its large factor full
 
 
@@ -37,11 +35,11 @@ class Placed:
     training: Callable[[], AbstractContextManager[Callable[[], Tensor | None]]] = lambda: nullcontext(lambda: None)
 
 
-def peft_config(method: LayerMethod, layers: Sequence[str], preset: str) -> Any:
+def peft_config(method: LayerMethod, layers: Sequence[str], convolutions: bool = False) -> Any:
     """PEFT's settings for a method of ours on these layers; None if it lacks the method, or has it for fewer layers."""
     import peft
 
-    targets, convolutions = {"target_modules": list(layers)}, preset == "full"
+    targets = {"target_modules": list(layers)}
     match method:
         case LoRA(start="zero", freeze_a=False, tucker=False):
             return peft.LoraConfig(r=method.rank, lora_alpha=method.alpha, use_dora=method.dora, **targets)
@@ -70,7 +68,7 @@ def place_peft(
     from peft import inject_adapter_in_model
 
     before = {path: net.get_submodule(path) for path in paths}
-    inject_adapter_in_model(peft_config(method, paths, "attn"), net, "benchmark")
+    inject_adapter_in_model(peft_config(method, paths), net, "benchmark")
     trained = [p for p in net.parameters() if p.requires_grad]
     for parameter in trained:
         parameter.data = parameter.data.to(dtype)
@@ -112,8 +110,10 @@ def place_lycoris(net: nn.Module, paths: Sequence[str], method: LayerMethod) -> 
         case LoKr():
             kind = LokrModule
             options = {"lora_dim": FULL, "alpha": FULL, "factor": method.factor, "full_matrix": True}
+        case OFT():
+            kind, options = DiagOFTModule, {"lora_dim": method.block_size}
         case _:
-            kind, options = DiagOFTModule, {"lora_dim": BLOCK}
+            raise ValueError(f"LyCORIS' form of {method} is not measured")
     dtype = next(net.parameters()).dtype
     placed = [kind(path.replace(".", "_"), net.get_submodule(path), 1.0, **options).to(dtype) for path in paths]
     for module in placed:

@@ -277,7 +277,9 @@ def _has(row: Row) -> bool:
         return False
     if row.library == "lycoris":
         return lycoris_has(row.method)
-    return (peft_config(row.settings, [], row.preset) is not None and row.library == "peft") or row.method == "lora"
+    return (
+        peft_config(row.settings, [], row.preset == "full") is not None and row.library == "peft"
+    ) or row.method == "lora"
 
 
 @quiet()

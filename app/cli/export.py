@@ -189,17 +189,17 @@ def _scores_of(folder: Path, again: bool = False) -> Sequence[Score]:
 
 
 def _score_rows(scores: Sequence[Score], best: Best | None) -> list[tuple[Any, ...]]:
-    from trainers.score.best import is_alike, is_near
+    from trainers.score.best import is_alike
     from trainers.score.recorded import base_distance
 
-    base, marked = base_distance(scores), best.score if best is not None else None
+    base = base_distance(scores)
 
     def note(score: Score) -> str:
-        if score == marked:
+        if best is not None and score == best.score:
             return "best"
-        if score.step and is_alike(scores[0], score):
+        if is_alike(scores[0], score):
             return "almost alike"
-        return "as near" if marked is not None and score.step and is_near(marked, score) else ""
+        return "as near" if best is not None and score in best.others else ""
 
     return [
         (s.step, round(s.distance / base, 4), round(s.change, 4), round(s.error / base, 4), note(s)) for s in scores
@@ -215,11 +215,8 @@ def _cells(row: tuple[Any, ...]) -> tuple[str, ...]:
 def tell_step(run: Path) -> None:
     """Say which step of a run is taken."""
     from app.jobs.events.summary import read_summary
-    from app.studio.runs.chosen import read_choice
+    from app.studio.runs.chosen import given_step, read_choice
 
     choice = read_choice(run)
-    if choice.step is None:
-        summary = read_summary(run)
-        say(f"of step {summary.final or summary.step}, the last one")
-    else:
-        say(f"of step {choice.step}, {'which is starred' if choice.starred else 'the best one'}")
+    kind = "the last one" if choice.step is None else "which is starred" if choice.starred else "the best one"
+    say(f"of step {given_step(run, read_summary(run), choice)}, {kind}")

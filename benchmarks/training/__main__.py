@@ -27,13 +27,11 @@ import typer
 from benchmarks.full_unet import machine
 from benchmarks.pages import write_section
 from benchmarks.quiet import quiet
-from benchmarks.two_runs import SAMPLES, clean
+from benchmarks.two_runs import PAGE, ROOT, SAMPLES, clean
 from tools.markdown import table
 from trainers.models.bases.find import find_starter
 from trainers.runs.events import read_events
-from trainers.runs.run import Run
 
-ROOT = Path(__file__).parents[2]
 RANK, RATE, MIB = 16, 3e-4, 2**20
 LAYERS = "attn"
 TITLES = ("to the first step, s", "a step, s", "to the file, s", "peak, MiB")
@@ -67,7 +65,7 @@ def run_ours(folder: Path, steps: int, batch: int) -> Figures:
     words = ["train", "--images", str(SAMPLES), "--name", "whole", "--preset", "lora", "--steps", str(steps)]
     words += ["--out", str(folder), *(word for key, value in settings.items() for word in ("--set", f"{key}={value}"))]
     began, peak, _ = _finish(["-m", "app.cli", *words])
-    events = list(read_events(Run(folder / "whole").folder))
+    events = list(read_events(folder / "whole"))
     taken = [event["time"] for event in events if event["type"] == "step"]
     file = next(event["time"] for event in events if event["type"] == "export")
     return _figures(began, taken, file, peak)
@@ -121,7 +119,7 @@ def main(
                 shutil.rmtree(folder, ignore_errors=True)
             print(side, *(f"{value:.2f}" for value in astuple(found[side][-1])), sep="  ", flush=True)
     if not dry:
-        write_section(ROOT / "docs" / "speed.md", page(found, steps, batch))
+        write_section(PAGE, page(found, steps, batch))
 
 
 def page(found: dict[str, list[Figures]], steps: int, batch: int) -> str:

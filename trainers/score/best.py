@@ -86,6 +86,8 @@ class Best:
 
     score: Score | None
     reason: Message
+    others: tuple[Score, ...] = ()
+    """Those with most of the style and more change that are as near, within the noise of seeds."""
 
 
 def find_best(
@@ -103,16 +105,11 @@ def find_best(
     like = STILL_LIKE if best.change < PARTLY else PARTLY_LIKE if best.change < APART else UNLIKE
     gone = 100 * (base.distance - best.distance) / base.distance
     reason = like.format(chosen=reasons.chosen.format(step=best.step, strength=best.strength), gone=gone)
-    others = [score for score in most if is_near(best, score)]
+    others = tuple(s for s in most if s is not best and abs(s.distance - best.distance) <= NOISE * s.error)
     if others:
         names = [reasons.other.format(step=score.step, strength=score.strength) for score in others]
         reason = joined(" ", (reason, OTHERS.format(others=listed(names))))
-    return Best(best, reason)
-
-
-def is_near(best: Score, score: Score) -> bool:
-    """Whether another score is as near as the best one, within the noise of seeds."""
-    return score is not best and abs(score.distance - best.distance) <= NOISE * score.error
+    return Best(best, reason, others)
 
 
 def is_gain(base: Score, score: Score, noise: float = NOISE) -> bool:

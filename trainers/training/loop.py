@@ -145,14 +145,14 @@ def _step(
     norms = torch.nn.utils.get_total_norm(gradients).to(sums)
     *losses, norm = torch.cat([sums, norms[None]]).tolist()  # the only wait for the device in a step
     total, denoising = session.devices.mean_of(*losses)
+    before = [(id(gradient), gradient._version) for gradient in gradients]
     if math.isfinite(total) and math.isfinite(norm):
-        versions = [gradient._version for gradient in gradients]
         now.after_backward()
-        left = [p.grad for p in network.parameters() if p.grad is not None]
-        if [*map(id, left)] != [*map(id, gradients)] or versions != [gradient._version for gradient in left]:
-            gradients, norms = left, torch.nn.utils.get_total_norm(left)  # a hook has removed or changed some
-            norm = float(norms)
     trained = [p for p in network.parameters() if p.grad is not None]
+    left = [p.grad for p in trained if p.grad is not None]
+    if before != [(id(gradient), gradient._version) for gradient in left]:  # a hook has removed or changed some
+        norms = torch.nn.utils.get_total_norm(left)
+        norm = float(norms)
     torch.nn.utils.clip_grads_with_norm_(trained, settings.max_grad_norm or float("inf"), norms)
     good = math.isfinite(total) and math.isfinite(norm)
     # With loss scaling, the scaler itself skips such a step and adapts.

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.jobs.events.summary import Summary
 from app.jobs.run_trash import CHOSEN
 from app.jobs.states import ENDED
 from app.jobs.view import View
@@ -84,7 +85,9 @@ def star(run: Path, step: int | None) -> None:
 def star_in(view: View, step: int | None) -> None:
     """Star a step of a run, or none; what an ended run gives without a star needs none."""
     best = _best_kept(view.job.folder, view.summary.scores)
-    needless = step == final_step(view) if best is None else step == best and view.state in ENDED
+    needless = (
+        step == final_step(view.job.folder, view.summary) if best is None else step == best and view.state in ENDED
+    )
     star(view.job.folder, None if needless else step)
 
 
@@ -163,19 +166,23 @@ def chosen_samples(view: View) -> list[Sample]:
     return [shown.samples[row] for row in sorted(shown.samples)] if shown is not None else []
 
 
-def final_step(view: View) -> int | None:
+def final_step(run: Path, summary: Summary) -> int | None:
     """The step of a run's exported style, for older runs the last step; None without a style."""
-    if style_of_run(view.job.folder) is None:
+    if style_of_run(run) is None:
         return None
-    return view.summary.final or (view.summary.step if view.summary.ended in ("finished", "stopped") else None)
+    return summary.final or (summary.step if summary.ended in ("finished", "stopped") else None)
 
 
 def chosen_step(view: View, choice: Choice | None = None) -> int | None:
     """The step of a run's `chosen_style`; None without a style, or if it is unknown."""
-    starred = (choice or choice_of(view)).step
-    if starred is None and style_of_run(view.job.folder) is None:
-        return next(reversed(snapshots(view.job.folder)), None)
-    return final_step(view) if starred is None else starred
+    return given_step(view.job.folder, view.summary, choice or choice_of(view))
+
+
+def given_step(run: Path, summary: Summary, choice: Choice) -> int | None:
+    """The same from what a run's folder holds."""
+    if choice.step is not None:
+        return choice.step
+    return next(reversed(snapshots(run)), None) if style_of_run(run) is None else final_step(run, summary)
 
 
 def is_snapshot(run: Path, style: Path) -> bool:

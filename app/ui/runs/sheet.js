@@ -22,9 +22,7 @@ let data = null,
 const dropStale = makeStaleGuard();
 const titleOf = cell => (cell.step === BEFORE ? words.before : put(words.step, cell));
 // The step that the run gives may have no pictures here, after a vote on those of the comparison.
-const cellAt = step =>
-  data.cells.find(cell => cell.step === step) ??
-  (step === data.gives && data.starred ? {step, kept: true, whole: [], small: []} : undefined);
+const unseen = step => (step === data.gives && data.starred ? {step, kept: true, whole: [], small: []} : undefined);
 const drawn = (of = row) => data.cells.filter(cell => cell.whole[of]);
 const newest = () => drawn().at(-1);
 const current = () => drawn().find(cell => cell.step === at);

@@ -106,7 +106,7 @@ def read_sheet(
     advised = best.score.step if best is not None and best.score is not None else None
     is_best = advised is not None and advised == gives and not choice.starred
     final = style is not None and choice.step is None and not chosen.is_snapshot(run.folder, style)
-    exported = chosen.final_step(view)
+    exported = chosen.final_step(run.folder, view.summary)
     rows = max([row for step in steps for row in step.samples], default=-1) + 1
     width, height = _size(steps) or _planned_size(run)
     return json.dumps(

@@ -85,7 +85,7 @@ const drawStrip = () => {
   steps.forEach((step, k) => {
     const frame = frameOf(step);
     if (cells.children[k] !== frame) cells.insertBefore(frame, cells.children[k] ?? null);
-    drawFrame(frame, cellAt(step), kept.has(step));
+    drawFrame(frame, known.get(step) ?? unseen(step), kept.has(step));
     if (narrow.matches) frame.removeAttribute('style');
   });
   if (!narrow.matches) lay(steps, width);
@@ -121,8 +121,10 @@ for (const end of ['pointerup', 'pointercancel'])
     dragging = false;
   });
 strip.addEventListener('click', event => {
-  const frame = event.target.closest('.cell'),
-    cell = frame && cellAt(+frame.dataset.step);
+  const frame = event.target.closest('.cell');
+  if (!frame) return;
+  const step = +frame.dataset.step,
+    cell = data.cells.find(each => each.step === step) ?? unseen(step);
   if (!cell) return;
   if (event.target.closest('.kept .mark')) return star(cell);
   if (narrow.matches && frame.matches('[role=option]')) select(cell.step);

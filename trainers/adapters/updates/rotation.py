@@ -61,6 +61,7 @@ class Rotation(Update):
     def rotate_minus_identity(self, y: Tensor) -> Tensor:
         """(R − I) y for channels along dim 1 of `(n, out, p)`, summed factor by factor to avoid cancellation."""
         change: Tensor | None = None
+        # One rotation is not split, which would copy its gradient and round sums of it otherwise.
         for i, skew in enumerate(self.skew.split(1) if len(self.skew) > 1 else (self.skew,)):
             blocks = self._to_blocks(y if change is None else y + change, i)
             product = self._from_blocks(build_and_apply(Blocks(), _first_cayley, blocks, skew), i)

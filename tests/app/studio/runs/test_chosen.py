@@ -93,7 +93,8 @@ def test_the_best_step_needs_no_star_if_it_is_the_exported_one_and_moves_while_t
     os.link(run / "style" / "dusk.safetensors", Run(run).snapshot(40))
     write_scores(run, 40, (10, 20, 30, 40))
     view = queue.run("dusk")
-    assert chosen.choice_of(view).step is None and chosen.chosen_step(view) == chosen.final_step(view) == 40
+    final = chosen.final_step(view.job.folder, view.summary)
+    assert chosen.choice_of(view).step is None and chosen.chosen_step(view) == final == 40
     going = replace(view, state=State.TRAINING, summary=replace(view.summary, scores=view.summary.scores[:2]))
     (run / "style" / "dusk.safetensors").unlink()
     assert chosen.choice_of(going).step is None, "within the noise of seeds"
