@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-NARROW, POSITIONS = 64, 512
-"""Channels up to which, and positions from which, a convolution's gradient on a CPU is faster unfolded."""
+NARROW, WIDE, POSITIONS = 64, 128, 256
+"""Most output channels, fewest inputs and fewest positions with which a convolution's gradients on a CPU are faster
+unfolded."""
 
 
 @runtime_checkable
@@ -111,26 +112,30 @@ class Op:
         if self.is_linear:
             grad_weight = grad.flatten(0, -2).T @ x.flatten(0, -2) if needed[1] else None  # (out, in)
             return (grad @ weight if needed[0] else None), grad_weight
-        unfolds = needed[0] and self._unfolds(grad)
-        grad_x = self._unfolded(weight, grad).view(x.shape) if unfolds else None
-        rest = (needed[0] and not unfolds, needed[1], False)
-        if any(rest):
-            geometry = (self.stride, self.padding, self.dilation, False, (0, 0), 1)
-            convolved, grad_weight, _ = torch.ops.aten.convolution_backward(grad, x, weight, None, *geometry, rest)
-            return (grad_x if unfolds else convolved), grad_weight
-        return grad_x, None
+        if self._unfolds(grad):
+            return self._unfolded(x, weight, grad, needed)
+        geometry = (self.stride, self.padding, self.dilation, False, (0, 0), 1)
+        gradients = torch.ops.aten.convolution_backward(grad, x, weight, None, *geometry, (*needed, False))
+        return gradients[0], gradients[1]
 
     def _unfolds(self, grad: Tensor) -> bool:
-        """Whether the gradient of a convolution's input is faster as a matrix product with the unfolded gradient."""
+        """Whether a convolution's gradients are faster as matrix products with the unfolded gradient of its output."""
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.shape[2:], strict=True)]
         keeps_size = self.reduction == 1 and all(2 * p == r for p, r in zip(self.padding, reach, strict=True))
-        few, positions = grad.shape[1] <= NARROW, grad[:, 0].numel()
-        return keeps_size and few and positions >= POSITIONS and grad.device.type == "cpu"
+        is_thin = self.shape[1] >= WIDE and grad.shape[1] <= NARROW and grad[:, 0].numel() >= POSITIONS
+        return keeps_size and is_thin and grad.device.type == "cpu"
 
-    def _unfolded(self, weight: Tensor, grad: Tensor) -> Tensor:
-        """The gradient `(n, in, h·w)` of a convolution's input: the turned kernel times `(n, out·kh·kw, h·w)`."""
-        turned = weight.flip(2, 3).transpose(0, 1).flatten(1)  # (in, out·kh·kw)
-        return turned @ F.unfold(grad, self.shape[2:], self.dilation, self.padding)
+    def _unfolded(self, x: Tensor, weight: Tensor, grad: Tensor, needed: tuple[bool, bool]) -> tuple[Any, Any]:
+        """The gradients of a convolution's input and weight from the unfolded gradient `(n, out·kh·kw, h·w)`."""
+        unfolded = F.unfold(grad, self.shape[2:], self.dilation, self.padding)
+        grad_x = grad_weight = None
+        if needed[0]:
+            turned = weight.flip(2, 3).transpose(0, 1).flatten(1)  # (in, out·kh·kw)
+            grad_x = (turned @ unfolded).view(x.shape)
+        if needed[1]:
+            products = torch.bmm(unfolded, x.flatten(2).mT).sum(0)  # (out·kh·kw, in), with the kernel turned
+            grad_weight = products.view(len(weight), *weight.shape[2:], -1).flip(1, 2).permute(0, 3, 1, 2)
+        return grad_x, grad_weight
 
     def _by_image(self, x: Tensor, weight: Tensor) -> Tensor:
         n, out = weight.shape[:2]

@@ -15,7 +15,7 @@ from tests.pairs import covering_pairs
 from tests.trainers.adapters.layers import LAYERS, VARIANTS, input_for, make_site, put_on
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.methods.lora import LoRA
-from trainers.adapters.op import NARROW, POSITIONS, Op
+from trainers.adapters.op import NARROW, POSITIONS, WIDE, Op
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Affine, Hadamard, Kronecker, LowRank, Normalised, Update
 
@@ -152,14 +152,16 @@ def test_a_kronecker_product_mixes_channels_where_there_are_fewer(shape, low_ran
 
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 1)])
 @pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize("channels", [NARROW, NARROW + 1])
-def test_the_gradient_of_a_narrow_convolution_is_unfolded_on_many_positions(kernel, dilation, channels, monkeypatch):
+@pytest.mark.parametrize("inputs, channels", [(WIDE, NARROW), (WIDE, NARROW + 1), (WIDE - 1, NARROW)])
+def test_the_gradients_of_a_thin_convolution_are_unfolded_on_many_positions(
+    kernel, dilation, inputs, channels, monkeypatch
+):
     calls: list[int] = []
     monkeypatch.setattr(F, "unfold", lambda *args, unfold=F.unfold: calls.append(1) or unfold(*args))
-    conv = nn.Conv2d(3, channels, kernel, padding=tuple(dilation * (k // 2) for k in kernel), dilation=dilation)
+    conv = nn.Conv2d(inputs, channels, kernel, padding=tuple(dilation * (k // 2) for k in kernel), dilation=dilation)
     op, weight = Op.of(conv.double()), conv.weight.detach().requires_grad_()
-    for height in (POSITIONS // 32 // 2, POSITIONS // 32 // 2 - 1):
-        x = torch.randn(2, 3, height, 32, dtype=torch.float64, requires_grad=True)
+    for height in (POSITIONS // 32 // 2, POSITIONS // 32 // 2 - 1):  # of two images
+        x = torch.randn(2, inputs, height, 32, dtype=torch.float64, requires_grad=True)
         y = op(x, weight)
         grad = torch.randn_like(y)
         expected = torch.autograd.grad(y, (x, weight), grad)
@@ -167,7 +169,7 @@ def test_the_gradient_of_a_narrow_convolution_is_unfolded_on_many_positions(kern
             for needed, ours, theirs in zip(both, op.gradients(x, weight, grad, both), expected, strict=True):
                 torch.testing.assert_close(ours, theirs) if needed else None
                 assert needed or ours is None
-    assert len(calls) == (2 if channels == NARROW else 0)
+    assert len(calls) == (3 if (inputs, channels) == (WIDE, NARROW) else 0)
 
 
 @pytest.mark.parametrize("kind", LAYERS)
