@@ -15,13 +15,18 @@ import typer
 from torch import Tensor, nn
 
 from trainers.models.full_size import build_on_meta
+from trainers.process.allocation import keep_freed_memory
 from trainers.randomness import generator
 
 Clock = Annotated[str, typer.Option(help="`wall`, or `cpu` on a shared machine (with one thread).")]
 
 
 def build_unet(dtype: torch.dtype = torch.bfloat16) -> nn.Module:
-    """SD 1.5's UNet, frozen, with the same random weights every time, small enough to stay finite in bf16."""
+    """SD 1.5's UNet, frozen, with the same random weights every time, small enough to stay finite in bf16.
+
+    As in a training on a CPU, the process keeps freed memory.
+    """
+    keep_freed_memory()
     unet = build_on_meta("sd1", "unet")
     for module in unet.modules():
         for name, parameter in list(module._parameters.items()):

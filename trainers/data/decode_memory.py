@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
 from PIL import Image
+
+from trainers.process.allocation import return_freed_memory
 
 MOST_BYTES = 5 * 2**28
 """Maximum bytes that a process uses for decoding at a time; 100 million 8-bit pixels need two thirds of it."""
@@ -100,22 +102,10 @@ class DecodeBudget:
             yield
         finally:
             if size * LARGE >= self.total:
-                _trim()()
+                return_freed_memory()
             with self._changed:
                 self._free += size
                 self._changed.notify_all()
-
-
-@cache
-def _trim() -> Callable[[], object]:
-    """A function that returns free memory to the system: glibc keeps it for the thread that freed it."""
-    import ctypes
-
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):  # other C libraries do not need it
-        return lambda: None
-    return lambda: trim(ctypes.c_size_t(0))
 
 
 @cache

@@ -30,6 +30,7 @@ from trainers.models.families import find_family
 from trainers.models.load import import_libraries, load_model
 from trainers.models.model import Model
 from trainers.models.words import known_tokens
+from trainers.process.allocation import keep_freed_memory
 from trainers.runs.events import Recorder, latest_events
 from trainers.runs.run import Run
 from trainers.sampling.plan import PreviewPlan, plan_previews
@@ -104,6 +105,8 @@ def open_session(
     record("phase", phase="load")
     record("loading", base=config.base.model)
     device = choose_device(config.train.device)
+    if steps and device.type == "cpu":
+        keep_freed_memory()
     dtype = choose_format(config.train.precision, device, small=config.base.model == STARTER)
     accelerator = make_accelerator(config.train, device, dtype, str(run.folder / "logs"), devices.count)
     import_libraries()  # before timing, since the second load of the base for the last pictures skips it
