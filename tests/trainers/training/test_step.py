@@ -16,8 +16,10 @@ from tests.trainers.adapters.layers import attach_to, make_input, make_layers, s
 from tests.trainers.tiny_runs import quick_settings
 from trainers.adapters.methods.lora import LoRA
 from trainers.device import make_accelerator
+from trainers.models.schedule import schedule_from_config
 from trainers.training import loop
 from trainers.training.session import Session
+from trainers.training.step.batches import Batch
 from trainers.training.step.optim import MovingAverage, parameter_groups
 
 pytestmark = pytest.mark.slow
@@ -131,3 +133,21 @@ def test_a_step_waits_once_for_the_device(
     monkeypatch.setattr(loop, "_step", counted)
     step(*factors)
     assert lists == [3]  # both losses and the norm of the gradients
+
+
+def test_the_times_are_read_before_the_network_runs(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading them from a card waits for all that it has to compute by then."""
+    order: list[str] = []
+    as_cpu = Tensor.cpu
+    monkeypatch.setattr(Tensor, "cpu", lambda tensor: order.append("read") or as_cpu(tensor))
+    schedule = schedule_from_config({}, "epsilon")
+    session.model = SimpleNamespace(schedule=schedule)
+    batch = Batch(*torch.randn(2, 1, 4, 8, 8), torch.tensor([500]), [""], None, None, (True,))
+
+    def run(noisy: Tensor, *_: Any) -> tuple[Tensor]:
+        order.append("run")
+        return (noisy,)
+
+    with session.network.training_step(0, of=1) as now:
+        loss, _ = loop._loss(session, batch, run, now, 0)
+    assert loss.isfinite() and order == ["read", "run"]
