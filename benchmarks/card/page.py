@@ -52,8 +52,8 @@ def page(rows: Sequence[Row], device: torch.device, tiny: bool, command: str) ->
     summary = ", ".join(f"{count} {result}" for result, count in counts.items())
     warning = (
         "**This was never run on a graphics card.** The table is that of a CPU, as an example of its form: the same "
-        "code on tiny networks. Whoever has an NVIDIA card, best with 24 GB, writes this page anew with "
-        "`make bench-card`, in less than ten minutes."
+        "code on tiny networks, whose peaks are those of torch's profiler and are not judged. Whoever "
+        "has an NVIDIA card, best with 24 GB, writes this page anew with `make bench-card`, in less than ten minutes."
     )
     lines = [
         "# On a graphics card",

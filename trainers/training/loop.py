@@ -186,9 +186,8 @@ def _loss(session: Session, batch: Batch, wrapped: Any, now: TrainingStep, index
         share=session.devices.share,
         groups=2 if batch.classes else 1,
     )
-    weights = timestep_weights(
-        session.model.schedule, batch.timesteps, config.loss
-    )  # first, since it reads from a card
+    # Before the network runs, since reading the times from a card waits for all that it has to compute by then.
+    weights = timestep_weights(session.model.schedule, batch.timesteps, config.loss)
     prediction, *penalties = wrapped(batch.noisy, batch.timesteps, batch.text, batch.time_ids)
     loss = error = prior_preserving_error(
         prediction, batch.target, weights, batch.mask, config.loss, batch.classes, config.prior.weight
