@@ -107,7 +107,7 @@ def against_plain(bench: Bench, title: str, share: float, steps: int | None, **c
 
 def compiled(bench: Bench) -> Outcome:
     """A compiled training."""
-    plain, figures = bench.train("SD 1.5"), bench.train("SD 1.5", compiles=True)
+    plain, figures = bench.train("SD 1.5"), bench.train("SD 1.5", train={"compile": True})
     outcome = learned(bench, figures)
     compare(outcome, plain, ALIKE["bf16"])
     outcome.require(figures.compiled == 0, f"{figures.compiled} graphs were compiled after the warm-up")

@@ -28,7 +28,7 @@ from trainers.sampling.sample import draw, evaluating
 from trainers.training import loop
 from trainers.training.briefly import no_samples, open_briefly
 from trainers.training.opening import open_dataset
-from trainers.training.session import Session
+from trainers.training.step import compiled
 from trainers.training.step.batches import Batch, Batches
 
 STEPS, WARM = 10, 3
@@ -94,14 +94,14 @@ class Bench:
         }
         return build_config(settings, changes)
 
-    def train(self, title: str, compiles: bool = False, **changes: Mapping[str, Any]) -> Figures:
+    def train(self, title: str, **changes: Mapping[str, Any]) -> Figures:
         """Train on a base with `changes` by section; raises SkippedError if the card is too small."""
-        key = repr((title, compiles, sorted(changes.items())))
+        key = repr((title, sorted(changes.items())))
         if key not in self._trained:
             config, trained = self.config(title, changes), list[Figures]()
             if not config.train.memory:
                 self.refuse_too_large(promise_of(config) + RESERVE)
-            peak = self.peak_of(lambda: trained.append(take(config, compiles)))
+            peak = self.peak_of(lambda: trained.append(take(config)))
             self._trained[key] = replace(trained[0], peak=peak)
         return self._trained[key]
 
@@ -161,22 +161,21 @@ class Steps:
         )
 
 
-def take(config: Config, compiles: bool = False) -> Figures:
+def take(config: Config) -> Figures:
     """Train on one picture in one repeated batch, and draw a sample, which decides the peak of some bases."""
     steps = Steps()
+    backend = compiled.BACKEND if config.train.device == "cuda" else "aot_eager"  # which generates no code
     with (
         open_briefly(config, lambda _run, event: steps(event)) as opened,
         patch.object(loop, "Batches", OneBatch),
+        patch.object(compiled, "BACKEND", backend),
     ):
         session = opened.session
         dataset, plan = open_dataset(session)
-        if compiles:
-            compile_denoiser(session)
         loop.take_steps(session, dataset.largest_alone(), False, no_samples)
-        if not compiles:  # which would compile another graph
-            first = replace(plan.params, prompts=("a fox",), seeds=(1,), steps=1)
-            with session.as_exported(), evaluating(session.model):
-                list(draw(session.model, first))
+        first = replace(plan.params, prompts=("a fox",), seeds=(1,), steps=1)
+        with session.as_exported(), evaluating(session.model):
+            list(draw(session.model, first))
         planned = session.config
         session.release()
     return steps.figures(planned)
@@ -192,12 +191,6 @@ def promise_of(config: Config) -> int:
     """Bytes that the planner promises for a run with these settings."""
     dtype = choose_format(config.train.precision, torch.device(config.train.device), small=False)
     return needs_of(config, dtype).bytes_of(choice_of(config))
-
-
-def compile_denoiser(session: Session) -> None:
-    """Compile the denoiser as it is trained; on a CPU without generating code, which takes minutes."""
-    backend = "inductor" if session.accelerator.device.type == "cuda" else "aot_eager"
-    session.model.denoiser.compile(backend=backend)
 
 
 def compiled_graphs() -> int:

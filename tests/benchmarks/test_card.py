@@ -81,7 +81,7 @@ def on_card(card: SimpleNamespace, bench: Bench, monkeypatch: pytest.MonkeyPatch
     """A bench on that card, whose trainings show good figures and are promised 4 GB."""
     for title in ("SD 1.5", "SDXL"):
         bench.config(title, {})  # writes its files
-    monkeypatch.setattr(runs, "take", lambda _config, _compiles: replace(GOOD, promised=4 * GIB))
+    monkeypatch.setattr(runs, "take", lambda _config: replace(GOOD, promised=4 * GIB))
     monkeypatch.setattr(runs, "promise_of", lambda _config: 4 * GIB)
     bench.device = CUDA
     return bench

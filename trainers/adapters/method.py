@@ -86,6 +86,8 @@ class Method(metaclass=Settings):
     """Whether its hooks change parameters after the optimizer's step."""
     trains_base: ClassVar[bool] = False
     """Whether it trains the base's weights, which must then be stored unquantised."""
+    compiles: ClassVar[bool] = True
+    """Whether torch.compile takes its change as one graph, once for all steps."""
 
     @property
     def display_name(self) -> str:

@@ -130,8 +130,24 @@ def _check_training(config: Config) -> None:
                 steps=train.steps,
             )
         )
+    if train.compile:
+        _check_compile(config)
     if train.optimizer == "prodigy":
         _check_prodigy(config)
+
+
+def _check_compile(config: Config) -> None:
+    """Reject torch.compile where it would compile anew in each step, or leave blocks out."""
+    clash = {
+        "base.swap_blocks": bool(config.base.swap_blocks),
+        f"method.name = {config.method.name}": not config.method.compiles,
+        **{
+            f"method.{name}": bool(getattr(config.method, name, False))
+            for name in ("butterfly", "dropout", "rank_dropout", "module_dropout")
+        },
+    }
+    for key in (key for key, clashes in clash.items() if clashes):
+        raise ValueError(_("train.compile = true does not go with {key}", key=key))
 
 
 def _is_plain_lora(config: Config) -> bool:

@@ -258,6 +258,8 @@ class Train(Section):
     """Maximum gradient norm (clipping); 0 = off."""
     gradient_checkpointing: Annotated[bool, Shown(group="memory")] = False
     """Recompute activations in the backward pass: less memory, about a third slower, same result."""
+    compile: Annotated[bool, Shown(group="memory", words="torch_compile torch.compile inductor")] = False
+    """Compile the denoiser's blocks: the first steps take a minute or more, the others less time; other rounding."""
     memory: Annotated[
         AutoOrWhole, Shown(title="Memory to fit into", group="memory", words="vram gpu memory low lowvram planner")
     ] = "auto"

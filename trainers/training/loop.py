@@ -26,6 +26,7 @@ from trainers.runs.progress import Progress
 from trainers.training.checkpoint import Start, discard_later, save_checkpoint, set_damaged_aside
 from trainers.training.session import Session
 from trainers.training.step.batches import Batch, Batches
+from trainers.training.step.compiled import compiled_blocks, compiled_pass
 from trainers.training.step.loss import prior_preserving_error, timestep_weights
 from trainers.training.step.optim import (
     freeze_stopped,
@@ -77,7 +78,8 @@ def take_steps(
         wrapped, optimizer = session.accelerator.prepare(objective, optimizer)
     every = config.save.every or max(1, config.train.steps // 10)
     start = None if resume else Start.of(network, _inner(optimizer), session.accelerator.scaler)
-    with session.heeding_signals():
+    take_step = compiled_pass()(_step) if config.train.compile else _step
+    with session.heeding_signals(), compiled_blocks(session.model.denoiser, config.train.compile):
         while progress.step < config.train.steps and not session.all_must_stop():
             if progress.step or progress.rate == 1:  # after a rollback to the start its pictures exist
                 before(progress.step)
@@ -87,7 +89,7 @@ def take_steps(
             started = time.monotonic()
             freeze_stopped(network, config, progress.step)
             with network.training_step(progress.step, config.train.steps, session.rates) as now:
-                facts = _step(session, batches, objective, wrapped, optimizer, now)
+                facts = take_step(session, batches, objective, wrapped, optimizer, now)
             facts["lr"] *= progress.rate
             seconds = time.monotonic() - started
             progress.count_step(seconds, facts["good"], facts["overflow"])

@@ -54,6 +54,7 @@ class DyLoRA(RankedMethod):
             moves=False,
         ),
     )
+    compiles: ClassVar[bool] = False
     bounds_rank: ClassVar[bool] = True
 
     name: Literal["dylora"] = "dylora"

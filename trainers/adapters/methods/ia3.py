@@ -45,6 +45,7 @@ class IA3(LayerMethod):
         formula="scale",
         stored=Stored("turned", "turned"),
     )
+    compiles: ClassVar[bool] = False
 
     name: Literal["ia3"] = "ia3"
     """The method."""

@@ -57,6 +57,7 @@ class SeLoRA(BudgetedMethod):
         group="like-lora",
         ranks=RankInfo(),
     )
+    compiles: ClassVar[bool] = False
 
     bounds_rank: ClassVar[bool] = True
 

@@ -53,7 +53,9 @@ class BuiltProduct(torch.autograd.Function):
 
 
 def build_and_apply(op: Product, build: Callable[..., Tensor], x: Tensor, *factors: Tensor) -> Tensor:
-    """`op(x, build(*factors))` without weight-sized tensors kept for backward."""
+    """`op(x, build(*factors))` without weight-sized tensors kept for backward; torch.compile decides by itself."""
+    if torch.compiler.is_compiling():
+        return op(x, build(*factors))
     result: Tensor = BuiltProduct.apply(op, build, x, *factors)
     return result
 

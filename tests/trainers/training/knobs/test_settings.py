@@ -143,6 +143,11 @@ ROWS: dict[str, Case] = {
         one("train.d_coef", 100.0), within=one("train", {"optimizer": "prodigy", "learning_rate": 1.0, "steps": 12})
     ),
     "train.offload_optimizer": Case(one("train.offload_optimizer", True), refused("without a CUDA device")),
+    "train.compile": Case(
+        one("train.compile", True),
+        refused("does not go with method.dropout"),
+        within=one("method.dropout", 0.1),
+    ),
     "train.fused": Case(one("train.fused", False)),
     "train.weight_decay": Case(one("train.weight_decay", 0.5)),
     "train.schedule": Case(one("train.schedule", "cosine")),
