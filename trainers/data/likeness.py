@@ -20,7 +20,7 @@ NEAR = 0.12
 LEAST_CONTRAST = 0.05
 LENGTH = LUMA_SIDE**2 + 2 * CHROMA_SIDE**2
 BLOCK = 256
-"""Images compared with all others at a time, which bounds the memory."""
+"""Images compared with all before them at a time, which bounds the memory."""
 # Measured at the training size: sharp photographs lie above 0.024 and drawings above 0.1, a Gaussian blur of 1 pixel
 # leaves 0.0035 or more, one of 3 pixels at most 0.0014 on photographs. Doubtful images are left alone.
 BLURRED = 0.002
@@ -93,8 +93,10 @@ class NearDuplicates:
         squares = (self._prints**2).sum(1)
         for begin in range(first, len(self._prints), BLOCK):
             rows = slice(begin, begin + BLOCK)
-            distance = squares[rows, None] + squares[None] - 2 * self._prints[rows] @ self._prints.T
-            limit = (NEAR * np.minimum(self._contrast[rows, None], self._contrast[None])) ** 2
+            former = slice(begin + BLOCK)
+            products = self._prints[rows] @ self._prints[former].T
+            distance = squares[rows, None] + squares[None, former] - 2 * products
+            limit = (NEAR * np.minimum(self._contrast[rows, None], self._contrast[None, former])) ** 2
             for row, other in np.argwhere(distance < limit):
                 if (place := begin + int(row)) != other:
                     self._near.setdefault(place, set()).add(int(other))
