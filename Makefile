@@ -31,7 +31,7 @@ OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_
 	-k "complete or house or $(NAME) or $(subst -,_,$(NAME))$(4)"
 endef
 
-.PHONY: help demo ui check test test-all install-check lock option-check method-check family-check setting-check lint style explore messages image bench bench-card soak breaks clients quality samples starter clean
+.PHONY: help demo ui check test test-all install-check lock option-check method-check family-check setting-check lint style explore messages image bench growth bench-card soak breaks clients quality samples starter clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -96,6 +96,9 @@ image: ## build the CPU image without a registry, and train two steps in it (nee
 
 bench: $(DEVELOPER_STAMP) ## time and memory of each method against PEFT and LyCORIS
 	$(PYTHON_IN_VENV) -m benchmarks.speed
+
+growth: $(DEVELOPER_STAMP) ## how time and memory grow with rank, resolution, pictures, runs and more (20 minutes)
+	$(PYTHON_IN_VENV) -m benchmarks.growth
 
 bench-card: $(DEVELOPER_STAMP) ## on an NVIDIA card, in ten minutes: what no test can check without one (writes docs/card.md)
 	$(PYTHON_IN_VENV) -m benchmarks.card

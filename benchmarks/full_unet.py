@@ -69,7 +69,7 @@ class Step:
         assert self.latents.grad is not None and self.latents.grad.isfinite().all()
 
 
-def seconds(step: Callable[[], None], clock: str = "wall") -> float:
+def seconds(step: Callable[[], object], clock: str = "wall") -> float:
     """Duration of one call, by the wall or by this process's CPU time (steadier on a shared machine)."""
     now = time.perf_counter if clock == "wall" else time.process_time
     start = now()

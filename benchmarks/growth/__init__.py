@@ -1,0 +1,1 @@
+"""How time and memory grow with rank, layers, resolution, batch, styles, pictures and runs."""
