@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from itertools import pairwise
@@ -27,12 +23,13 @@ import typer
 from benchmarks.full_unet import machine
 from benchmarks.pages import write_section
 from benchmarks.quiet import quiet
-from benchmarks.two_runs import PAGE, ROOT, SAMPLES, clean
+from benchmarks.training.process import finish
+from benchmarks.two_runs import PAGE, SAMPLES
 from tools.markdown import table
 from trainers.models.bases.find import find_starter
 from trainers.runs.events import read_events
 
-RANK, RATE, MIB = 16, 3e-4, 2**20
+RANK, RATE = 16, 3e-4
 LAYERS = "attn"
 TITLES = ("to the first step, s", "a step, s", "to the file, s", "peak, MiB")
 
@@ -64,7 +61,7 @@ def run_ours(folder: Path, steps: int, batch: int) -> Figures:
     }
     words = ["train", "--images", str(SAMPLES), "--name", "whole", "--preset", "lora", "--steps", str(steps)]
     words += ["--out", str(folder), *(word for key, value in settings.items() for word in ("--set", f"{key}={value}"))]
-    began, peak, _ = _finish(["-m", "app.cli", *words])
+    began, _, peak, _ = finish(["-m", "app.cli", *words])
     events = list(read_events(folder / "whole"))
     taken = [event["time"] for event in events if event["type"] == "step"]
     file = next(event["time"] for event in events if event["type"] == "export")
@@ -74,23 +71,9 @@ def run_ours(folder: Path, steps: int, batch: int) -> Figures:
 def run_plain(folder: Path, steps: int, batch: int) -> Figures:
     """The plain loop on the same pictures, base, layers and batch."""
     words = [find_starter().path, SAMPLES, folder / "plain", steps, batch, RANK, RATE]
-    began, peak, told = _finish(["-m", "benchmarks.training.plain", *map(str, words)])
+    began, _, peak, told = finish(["-m", "benchmarks.training.plain", *map(str, words)])
     lines = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
     return _figures(began, [line["time"] for line in lines if "step" in line], lines[-1]["time"], peak)
-
-
-def _finish(words: Sequence[str]) -> tuple[float, float, str]:
-    """When a Python process began, its peak memory in MiB and its output; RuntimeError if it failed."""
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        began = time.time()
-        process = subprocess.Popen([sys.executable, *words], cwd=ROOT, env=clean(), stdout=output, stderr=errors)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            errors.seek(0)
-            raise RuntimeError(errors.read()[-2000:])
-        output.seek(0)
-        return began, used.ru_maxrss * 1024 / MIB, output.read()
 
 
 def _figures(began: float, steps: Sequence[float], file: float, peak: float) -> Figures:
