@@ -69,7 +69,7 @@ def command(root: Path, *words: str) -> tuple[list[str], dict[str, Any]]:
     return [sys.executable, "-P", "-m", "app.cli", *words], {"cwd": root, "env": environment}
 
 
-def fill(root: Path, runs: Path, waiting: int = WAITING, ended: int = ENDED) -> Path:
+def fill(root: Path, runs: Path, waiting: int = WAITING, ended: int = ENDED, steps: int = STEPS) -> Path:
     """A queue of that version with one run at work, whose folder this is, and with those that wait and have ended.
 
     One run is prepared; the others are copies of its folder and its row.
@@ -88,18 +88,18 @@ def fill(root: Path, runs: Path, waiting: int = WAITING, ended: int = ENDED) -> 
             places = ", ".join(f":{column}" for column in copied)
             queue.execute(f"INSERT INTO jobs ({', '.join(copied)}) VALUES ({places})", copied)
             if number < ended:
-                _train(Recorder(runs / name))
+                _train(Recorder(runs / name), steps)
         _begin(queue, "boot" in row)
         queue.commit()
     return first
 
 
-def _train(record: Recorder) -> None:
+def _train(record: Recorder, steps: int) -> None:
     facts: dict[str, Any] = {"method": "lora", "base": "starter", "images": 10, "prompts": ["a lighthouse"]}
-    record("start", steps=STEPS, **facts)
-    for step in range(1, STEPS + 1):
-        record("step", step=step, steps=STEPS, loss=0.1, speed=2.0, lr=1e-4)
-    record("done", step=STEPS)
+    record("start", steps=steps, **facts)
+    for step in range(1, steps + 1):
+        record("step", step=step, steps=steps, loss=0.1, speed=2.0, lr=1e-4)
+    record("done", step=steps)
 
 
 def _begin(queue: sqlite3.Connection, boots: bool) -> None:
@@ -171,16 +171,16 @@ class Line:
 
 
 class Open:
-    """A Runs page that is open: it asks as its script and Gradio's timer do."""
+    """A page with a list that is open: it asks as its script, or in older versions Gradio's timer, does."""
 
-    def __init__(self, port: int, number: int) -> None:
+    def __init__(self, port: int, number: int, page: str = "/runs") -> None:
         self._list, self._bar = Line(port), Line(port)
-        found = re.search(rb"window\.gradio_config\s*=\s*(\{.*?\});?\s*</script>", self._list.get("/runs"), re.DOTALL)
+        found = re.search(rb"window\.gradio_config\s*=\s*(\{.*?\});?\s*</script>", self._list.get(page), re.DOTALL)
         assert found is not None, "no page of Gradio"
         look = next(
             each
             for each in json.loads(found[1])["dependencies"]
-            if each["targets"] and each["targets"][0][1] in ("tick", "ticked") and len(each["inputs"]) == 2
+            if each["targets"] and each["targets"][0][1] in ("tick", "ticked", "outdated") and len(each["inputs"]) == 2
         )
         self._asked = {"fn_index": look["id"], "trigger_id": look["targets"][0][0], "session_hash": f"page{number}"}
         self._place = look["outputs"].index(look["inputs"][1])

@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.growth import preparation, steps
+from benchmarks.growth import preparation, steps, studio
 from benchmarks.growth.report import row, write
 from benchmarks.quiet import quiet
 
-AXES = {axis.name: axis for axis in (*steps.AXES, *preparation.AXES)}
+AXES = {axis.name: axis for axis in (*steps.AXES, *preparation.AXES, *studio.AXES)}
 
 
 @quiet()

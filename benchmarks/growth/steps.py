@@ -123,7 +123,6 @@ RANKS = (4, 8, 16, 32, 64, 128)
 STYLES = Axis("styles", "styles drawn together", (1, 2, 4, 8, 16), of_styles, LINEAR, "drawing beyond bare, starter")
 AXES = (
     Axis("rank", "rank", RANKS, of_rank(lambda r: LoRA(rank=r, alpha=r)), LINEAR, "step beyond bare, LoRA"),
-    Axis("loha", "rank", RANKS, of_rank(lambda r: LoHA(rank=r, alpha=r)), LINEAR, "step beyond bare, LoHA"),
     Axis("layers", "layers", LAYERS, of_layers, LINEAR, "step beyond bare, LoRA r16"),
     Axis(
         "resolution",
@@ -135,4 +134,5 @@ AXES = (
     ),
     Axis("batch", "batch", (1, 2, 3, 4, 6, 8), of_batch, LINEAR, "step beyond bare, LoRA r16"),
     STYLES,
+    Axis("loha", "rank", RANKS[:4], of_rank(lambda r: LoHA(rank=r, alpha=r)), LINEAR, "step beyond bare, LoHA"),
 )

@@ -9,6 +9,7 @@ from benchmarks.growth.__main__ import AXES
 from benchmarks.growth.preparation import COMPARISON, ENCODING, IMPORT, READING
 from benchmarks.growth.report import PLOT, write
 from benchmarks.growth.series import MARGIN, Quantity, fit
+from benchmarks.growth.studio import answers
 
 SIZES = (4, 8, 16, 32, 64, 128)
 
@@ -63,3 +64,10 @@ def test_pictures_are_prepared_at_two_sizes() -> None:
         assert list(each.values) == [10, 32]
         assert all(len(values) == 1 and values[0] > 0 for values in each.values.values())
     assert found[3].points[32] > found[3].points[10]
+
+
+@pytest.mark.process
+def test_an_empty_studio_answers_with_its_list(tmp_path: Path) -> None:
+    found = answers(tmp_path / "empty", "/styles")
+    assert set(found) == set(AXES["library"].allowed) == set(AXES["runs"].allowed)
+    assert all(value > 0 for value in found.values())
