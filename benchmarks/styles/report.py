@@ -30,6 +30,8 @@ from tools.markdown import table
 from trainers.config.presets import STARTER
 
 NONE = "–"
+NAMED = 3
+"""Presets that a sentence names beside the first."""
 
 
 def write_report(results: Results, scratch: Path, out: Path, seeds: int = SEEDS) -> None:
@@ -109,7 +111,9 @@ def _of_those_near(whom: str, close: Sequence[Summary], name: str, figure: Calla
     if not close:
         return f"**{whom}**: not yet measured."
     best, even = least(close, name)
-    also = f"; hardly more {_listed(f'`{each.preset}` ({figure(each)})' for each in even)}" if even else ""
+    named = [f"`{each.preset}` ({figure(each)})" for each in even[:NAMED]]
+    rest = [f"{len(even) - NAMED} others"] if len(even) > NAMED else []
+    also = f"; hardly more {_listed([*named, *rest])}" if even else ""
     return (
         f"**{whom}**: `{best.preset}` ({figure(best)}, {best.left:.1%} of the distance in style left){also}. Of "
         f"{len(close)} that leave at most {NEAR:.0%} more than the nearest ({_count(close)})."

@@ -145,7 +145,11 @@ def test_a_waiting_run_is_cancelled_and_deleted_alike(skins: Skins, skin: str) -
     ("setting", "value", "sentence"),
     [
         ("train.steps", 0, "train.steps = 0: it should be greater than or equal to 1."),
-        ("train.stepz", 3, "There is no setting train.stepz; allowed are accumulation, batch_size, cycles, d_coef, "),
+        (
+            "train.stepz",
+            3,
+            "There is no setting train.stepz; allowed are accumulation, batch_size, compile, cycles, d_coef, ",
+        ),
         ("method.name", "lara", "There is no method 'lara'; available are lora, loha, lokr, "),
         ("sample.steps", 0, "sample.steps = 0: it should be greater than or equal to 1."),
     ],

@@ -33,8 +33,8 @@ def measure(connection):
 
 
 def test_freed_memory_is_used_again_without_page_faults_and_can_be_returned():
-    here, there = get_context("fork").Pipe()
-    process = get_context("fork").Process(target=measure, args=(there,))  # the setting lasts until its end
+    here, there = get_context("spawn").Pipe()
+    process = get_context("spawn").Process(target=measure, args=(there,))  # other tests train here
     process.start()
     anew, kept, returned = here.recv()
     process.join()
