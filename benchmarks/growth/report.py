@@ -6,6 +6,9 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from benchmarks.full_unet import machine
 from benchmarks.growth.series import MARGIN, Quantity, fit
 from benchmarks.pages import write_section
@@ -40,13 +43,14 @@ def plot(quantities: Sequence[Quantity], file: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = -(-len(quantities) // COLUMNS)
-    figure = Figure(figsize=(3 * COLUMNS, 2.3 * rows), dpi=80, layout="constrained")
+    figure = Figure(figsize=(2.6 * COLUMNS, 1.8 * rows), dpi=80, layout="constrained")
     for panel, quantity in zip(figure.subplots(rows, COLUMNS, squeeze=False).flat, quantities, strict=False):
         points = quantity.points
         exponent, factor = fit(points)
         rounds = [(size, value) for size, values in quantity.values.items() for value in values if value > 0]
         panel.set_title(f"{quantity.grows}\n{quantity.what} ∝ {quantity.with_}^{exponent:.2f}", fontsize=8)
         panel.tick_params(labelsize=7)
+        panel.minorticks_off()
         if not rounds:
             continue
         panel.loglog([x for x, _ in rounds], [y for _, y in rounds], ".", color="0.7")
@@ -55,7 +59,9 @@ def plot(quantities: Sequence[Quantity], file: Path) -> None:
         panel.loglog(upper, [factor * size**exponent for size in upper], color="tab:red")
     for panel in list(figure.axes)[len(quantities) :]:
         panel.set_axis_off()
-    FigureCanvasAgg(figure).print_png(file)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(16).save(file, optimize=True)
 
 
 def write(quantities: Sequence[Quantity], rounds: int, page: Path) -> None:

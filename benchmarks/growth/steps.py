@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from trainers.config.sections import Base
 from trainers.device import choose_device, choose_format
 from trainers.models.load import load_model
 from trainers.models.model import Model
+from trainers.process.allocation import return_freed_memory
 from trainers.sampling.sample import SamplingParams, draw
 
 PIXELS = 256
@@ -43,6 +45,7 @@ def unet() -> nn.Module:
 def beyond_bare(method: LayerMethod, paths: Sequence[str], step: Step, memory: bool) -> dict[str, float]:
     """Seconds, and MiB kept for backward, of a step with the method minus those of the bare steps around it."""
     step()
+    step()  # the first one takes its memory from the system
     before, kept = seconds(step), kept_for_backward(step) if memory else 0
     placed = place_ours(step.unet, paths, method)
 
@@ -58,6 +61,8 @@ def beyond_bare(method: LayerMethod, paths: Sequence[str], step: Step, memory: b
     placed.restore()
     step.unet.requires_grad_(False)
     found = {TIME: with_method - (before + seconds(step)) / 2}
+    gc.collect()
+    return_freed_memory()  # else what one size leaves, in pieces, is of no use to the next
     return found | {KEPT: kept / MIB} if memory else found
 
 
