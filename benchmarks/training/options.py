@@ -112,7 +112,8 @@ def page(found: Mapping[str, tuple[float, Sequence[float]]], pixels: int) -> str
             "",
             f"A step of LoRA r16 on the attention layers of the full-size SD 1.5 UNet, batch 1, {pixels} × {pixels} "
             "pixels, bf16, on this processor. Only what is faster here is worth a setting; `train.compile` is one, off "
-            "by default, since its first steps take so long and it rounds differently.",
+            "by default, since it rounds differently and its first step takes longer than shown where torch's cache "
+            "has no graphs of an earlier run.",
             "",
             f"Written by `python -m benchmarks.training.options` on {today}: {machine()}; torch {torch.__version__}. "
             f"Medians of {len(plain)} rounds in turns; ratios are paired, those of `train.compile`, which has its "
