@@ -35,7 +35,7 @@ STARTER_STEPS = 40
 
 @dataclass
 class Outcome:
-    """What a check outcome; it has failed if there are problems."""
+    """The outcome of a check, which fails if it lists problems."""
 
     figures: Figures | None = None
     problems: list[str] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Check:
 
 
 def learned(bench: Bench, figures: Figures, skips: int = 0) -> Outcome:
-    """What must hold of every training: finite, a falling loss, and on a card the planner's promise."""
+    """Require finite steps, a falling loss and, on a card, a peak within the planner's promise."""
     outcome, losses = Outcome(figures), figures.losses
     outcome.require(all(map(math.isfinite, losses + figures.norms)), "a loss or gradient is not finite")
     outcome.require(losses[:1] > losses[-1:], f"the loss of a repeated batch went from {losses[:1]} to {losses[-1:]}")

@@ -50,7 +50,7 @@ class OneBatch(Batches):
 
 @dataclass(frozen=True)
 class Figures:
-    """What a training showed: finite losses and gradient norms of its steps, and what it took."""
+    """The finite losses and gradient norms of a training's steps, with its time and memory."""
 
     losses: tuple[float, ...]
     norms: tuple[float, ...]
@@ -148,7 +148,7 @@ class Steps:
             self._graphs.append(compiled_graphs())
 
     def figures(self, config: Config) -> Figures:
-        """What the steps of a run with these settings showed; its peak is measured outside."""
+        """The figures of a run with these settings; `Bench.train` adds the peak."""
         good = [event for event in self._events if event["type"] == "step"]
         return Figures(
             losses=tuple(float(str(event["loss"])) for event in good),

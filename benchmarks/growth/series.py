@@ -1,4 +1,4 @@
-"""What is measured by a size, and the exponent with which it grows."""
+"""Quantities measured at several sizes, and the exponents of their growth."""
 
 from __future__ import annotations
 

@@ -112,7 +112,8 @@ def _of_those_near(whom: str, close: Sequence[Summary], name: str, figure: Calla
         return f"**{whom}**: not yet measured."
     best, even = least(close, name)
     named = [f"`{each.preset}` ({figure(each)})" for each in even[:NAMED]]
-    rest = [f"{len(even) - NAMED} others"] if len(even) > NAMED else []
+    more = len(even) - NAMED
+    rest = [f"{more} other{'s' if more > 1 else ''}"] if more > 0 else []
     also = f"; hardly more {_listed([*named, *rest])}" if even else ""
     return (
         f"**{whom}**: `{best.preset}` ({figure(best)}, {best.left:.1%} of the distance in style left){also}. Of "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shutil
 import statistics
 import tempfile
 from collections import Counter
@@ -57,11 +56,8 @@ def main(
     """Run the demo several times, and write how long each phase took."""
     found = []
     for _ in range(rounds):
-        folder = Path(tempfile.mkdtemp(prefix="velatura-demo-"))
-        try:
-            found.append(measure(folder))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix="velatura-demo-", ignore_cleanup_errors=True) as folder:
+            found.append(measure(Path(folder)))
     text = page(found)
     print(text)
     if not dry:

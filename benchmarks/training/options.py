@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import torch
@@ -27,7 +27,7 @@ from trainers.adapters.targets import Targets, select
 from trainers.training.step.compiled import compiled_blocks, compiled_pass
 
 HEADINGS = ("step", "first, s", "s / step", "× as it is", "spread", "")
-PLAIN = "as it is"
+PLAIN, COMPILED = "as it is", "`train.compile`"
 
 
 @contextmanager
@@ -70,29 +70,27 @@ OPTIONS: Mapping[str, Callable[[Any], Any]] = {
     "channels_last": channels_last,
     "attention: torch's plain kernel": math_kernel,
     "attention: two products": plain_products,
-    "`train.compile`": compiled,
+    COMPILED: compiled,
 }
 
 
 def measure(step: Step, once: Callable[[], None], rounds: int) -> dict[str, tuple[float, list[float]]]:
     """Seconds of each option's first step, and of a step of each round, all options in turns.
 
-    torch.compile forgets its graphs when it is left, so it has its rounds at the end, each beside a step as it is.
+    torch.compile forgets its graphs when its context ends, so its rounds come last, in one context.
     """
     found: dict[str, tuple[float, list[float]]] = {}
-    in_turns = [name for name in OPTIONS if name != "`train.compile`"]
+    in_turns = [name for name in OPTIONS if name != COMPILED]
     for round_ in range(rounds):
         for name in in_turns:
             with OPTIONS[name](step.unet):
                 first = seconds(once)
                 found.setdefault(name, (first, []))[1].append(seconds(once))
         print(round_ + 1, {name: f"{times[-1]:.2f}" for name, (_, times) in found.items()}, flush=True)
-    with ExitStack() as stack:
-        stack.enter_context(OPTIONS["`train.compile`"](step.unet))
-        found["`train.compile`"] = seconds(once), []
+    with OPTIONS[COMPILED](step.unet):
+        first = seconds(once)
         once()
-        for _ in range(rounds):
-            found["`train.compile`"][1].append(seconds(once))
+        found[COMPILED] = first, [seconds(once) for _ in range(rounds)]
     return found
 
 

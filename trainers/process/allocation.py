@@ -1,4 +1,4 @@
-"""What the C library's allocator keeps of freed memory."""
+"""Control whether the C library keeps freed memory or returns it to the system."""
 
 from __future__ import annotations
 
