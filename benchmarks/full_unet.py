@@ -80,19 +80,23 @@ def seconds(step: Callable[[], object], clock: str = "wall") -> float:
 def kept_for_backward(step: Step, trained: Iterable[Tensor] = ()) -> int:
     """Bytes that the forward pass keeps for backward, without any parameter of the network or of the `trained`."""
     ours = (*step.unet.parameters(), *step.unet.buffers(), *trained)
-    own = {tensor.untyped_storage().data_ptr() for tensor in ours}
+    return bytes_kept(lambda: step.unet(step.latents, torch.tensor([500]), step.prompt), ours)
+
+
+def bytes_kept(forward: Callable[[], object], without: Iterable[Tensor]) -> int:
+    """Bytes that a forward pass keeps for backward, each memory once, without that of some tensors."""
+    excluded = {tensor.untyped_storage().data_ptr() for tensor in without}
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
+        if storage.data_ptr() not in excluded:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        noise = step.unet(step.latents, torch.tensor([500]), step.prompt).sample
-    del noise
-    return sum(kept.values())
+        _output = forward()  # which holds what is kept
+        return sum(kept.values())
 
 
 def peak_allocated(step: Callable[[], None]) -> int:

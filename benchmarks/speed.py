@@ -43,7 +43,7 @@ PACKED_AIM = 1.35
 KEPT_AIMS = {"attn": 0.10, "full": 0.25}
 """Share of what the bare step keeps, for methods that PEFT does not have."""
 FEW = 3
-"""Rounds of LyCORIS, whose steps take long."""
+"""Rounds of rows that are not compared with PEFT's."""
 MIB = 2**20
 
 
@@ -100,6 +100,10 @@ class Row:
     def settings(self) -> LayerMethod:
         return methods()[self.method][0]
 
+    def peer(self, rows: Sequence[Row]) -> Row | None:
+        """PEFT's row of the same method on the same layers."""
+        return next((r for r in rows if (r.library, r.method, r.preset) == ("peft", self.method, self.preset)), None)
+
     @property
     def aim(self) -> float | None:
         """The aimed ratio to the bare step's time."""
@@ -125,7 +129,7 @@ def measure(rows: list[Row], step: Step, paths: Callable[[Row], Sequence[str]], 
     for round_ in range(repeats):
         before = seconds(step, clock)
         for row in rows:
-            if row.library == "lycoris" and round_ >= FEW:
+            if round_ >= FEW and (row.library == "lycoris" or row.peer(rows) is None):
                 continue
             taken = _measure_row(row, _step_of(row, step, packed), paths(row), round_ == 0, clock)
             step.unet.requires_grad_(False)
@@ -193,7 +197,7 @@ def cells(row: Row, bare: Bare) -> list[str]:
 
 def compare(row: Row, rows: Sequence[Row], bare: Bare) -> list[str]:
     """Our row beside PEFT's: who is ahead in time by the interval of paired ratios, and who keeps less memory."""
-    peer = next((r for r in rows if (r.library, r.method, r.preset) == ("peft", row.method, row.preset)), None)
+    peer = row.peer(rows)
     kept = (row.kept - bare.kept) / MIB
     if peer is None:
         most = KEPT_AIMS[row.preset] * bare.kept / MIB
@@ -251,10 +255,11 @@ def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> 
         f"*Bare* is the frozen network with a gradient to its input: {middle:.2f} s "
         f"({low:.2f} to {high:.2f}), {bare.kept / MIB:.0f} MiB kept for backward, {bare.peak / MIB:.0f} MiB at most.",
         "",
-        f"Each of the {repeats} rounds measures all rows, with the bare network before and after each row; ratios are "
-        "to the mean of those two. The table has the median of the rounds and their spread. *Kept* is the memory that "
-        "the forward pass keeps for backward, *peak* the maximum that a step allocates (with the factors' gradients), "
-        f"both beyond the bare network. Time is {'wall time' if clock == 'wall' else 'CPU time of the process'}.",
+        f"Each of the {repeats} rounds measures all rows (those that are not compared with PEFT's only in the first "
+        f"{FEW}), with the bare network before and after each row; ratios are to the mean of those two. The table has "
+        "the median of the rounds and their spread. *Kept* is the memory that the forward pass keeps for backward, "
+        "*peak* the maximum that a step allocates (with the factors' gradients), both beyond the bare network. Time "
+        f"is {'wall time' if clock == 'wall' else 'CPU time of the process'}.",
         "",
         f"Written by `python -m benchmarks.speed` on {datetime.date.today():%d %B %Y}: {machine()}; {libraries}.",
         "",

@@ -77,7 +77,7 @@ def write(quantities: Sequence[Quantity], rounds: int, page: Path) -> None:
         "latent positions (64 of them at 64 × 64 pixels). Memory of a step is what the forward pass keeps for "
         "backward. *Layers* are a random choice of `full`, since neighbours are of one size. Drawing is one picture "
         "for each style in a single batch, beside as many without styles; its memory is the peak. Preparation is of "
-        "drawn PNG files of 64 × 64 pixels, of which no two are nearly alike. The studio's times and resident memory "
+        "drawn PNG files of 64 × 64 pixels without near duplicates. The studio's times and resident memory "
         "are beyond those of an empty one: until it answers, until a page has its list, and when it asks again.",
         "",
         "An exponent p is the slope of the line through the logarithms of size and quantity, by least squares over the "
@@ -94,9 +94,8 @@ def write(quantities: Sequence[Quantity], rounds: int, page: Path) -> None:
         "",
         f"Above: {'; '.join(above)}." if above else "Nothing grows faster than its algebra.",
         "",
-        "Two causes are known. The search for duplicates compares each pair of pictures once, in blocks, which is "
-        "quadratic. LoHA's product of two matrices of rank r has rank r²; where two thin products of that rank take "
-        "fewer operations than building the change of weights, they are used, and their factors, r² times the layer's "
-        "width, are kept for backward.",
+        "The search for duplicates compares each pair of pictures once, in blocks, which is quadratic. LoHA's product "
+        "of two matrices of rank r has rank r², so that its time grows with r² where two thin products of that rank "
+        "take fewer operations than building the change of weights; their factors are built again for backward.",
     ]
     write_section(page, "\n".join(text))

@@ -139,5 +139,5 @@ AXES = (
     ),
     Axis("batch", "batch", (1, 2, 3, 4, 6, 8), of_batch, LINEAR, "step beyond bare, LoRA r16"),
     STYLES,
-    Axis("loha", "rank", RANKS[:4], of_rank(lambda r: LoHA(rank=r, alpha=r)), LINEAR, "step beyond bare, LoHA"),
+    Axis("loha", "rank", RANKS, of_rank(lambda r: LoHA(rank=r, alpha=r)), LINEAR, "step beyond bare, LoHA"),
 )

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks import speed
-from benchmarks.full_unet import seconds
+from benchmarks.full_unet import bytes_kept, seconds
 from trainers.adapters.methods.loha import LoHA
 from trainers.adapters.methods.lokr import LoKr
 from trainers.adapters.methods.lora import LoRA
@@ -37,11 +37,6 @@ def net() -> nn.Module:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_step_takes_and_keeps_no_more_than_peft_s(name, net):
     x = torch.randn(1, TOKENS, WIDTH, dtype=torch.bfloat16, requires_grad=True)
-    kept: dict[int, int] = {}
-
-    def keep(tensor):
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
 
     def step():
         net(x).float().square().mean().backward()
@@ -51,12 +46,9 @@ def test_a_step_takes_and_keeps_no_more_than_peft_s(name, net):
     for _ in range(ROUNDS):
         for side, taken in times.items():
             placed = None if side == "bare" else speed.LIBRARIES[side](net, ("0", "2", "4"), METHODS[name])
-            parameters = {p.untyped_storage().data_ptr() for p in net.parameters()}
-            parameters |= {p.untyped_storage().data_ptr() for p in (placed.trained if placed else ())}
-            kept.clear()
-            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-                step()
-            sizes[side] = sum(size for pointer, size in kept.items() if pointer not in parameters)
+            parameters = (*net.parameters(), *(placed.trained if placed else ()))
+            sizes[side] = bytes_kept(lambda: net(x).float().square().mean(), parameters)
+            step()
             taken.append(min(seconds(step, "cpu") for _ in range(3)))
             if placed:
                 placed.restore()

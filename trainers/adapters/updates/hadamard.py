@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from trainers.adapters.op import Op
 from trainers.adapters.updates.cost import built_cost, khatri_rao_cost, low_rank_cost
-from trainers.adapters.updates.products import build_and_apply
+from trainers.adapters.updates.products import ThinProduct, build_and_apply
 from trainers.adapters.updates.tensors import add_onto, full_rank
 from trainers.adapters.updates.update import LowRank, Update
 
@@ -62,7 +62,15 @@ class Hadamard(Update):
         return add_onto(self.apply_built(op, x), onto)
 
     def apply_factored(self, op: Op, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        return self.khatri_rao(x.dtype).apply(op, x, None, onto)
+        def build(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+            change = self.khatri_rao(dtype)
+            return change.down.view(-1, *self.shape[1:]), change.up
+
+        down, up = build(x.dtype)
+        if not len(down) or torch.compiler.is_compiling():
+            return LowRank(up, down.flatten(1), self.shape).apply(op, x, None, onto)
+        result: Tensor = ThinProduct.apply(op, x, down, None, up, onto, build)
+        return result
 
     def apply_built(self, op: Op, x: Tensor) -> Tensor:
         left, right = self.left.low_rank(), self.right.low_rank()

@@ -63,24 +63,33 @@ def build_and_apply(op: Product, build: Callable[..., Tensor], x: Tensor, *facto
 class ThinProduct(torch.autograd.Function):
     """y = onto + up · (gate ∘ (down · x)), with `up (out, r)`, `down (r, in[, kh, kw])` and `gate (r,)` or None.
 
-    Autograd alone would keep a copy of both factors in x's dtype for every layer.
+    Autograd alone would keep a copy of both factors in x's dtype for every layer. If `rebuild` is given, it returns
+    `down` and `up` again in a dtype, and neither is kept.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, op: Op, x: Tensor, down: Tensor, gate: Tensor | None, up: Tensor, onto: Tensor | None
+        ctx: Any,
+        op: Op,
+        x: Tensor,
+        down: Tensor,
+        gate: Tensor | None,
+        up: Tensor,
+        onto: Tensor | None,
+        rebuild: Callable[[torch.dtype], tuple[Tensor, Tensor]] | None,
     ) -> Tensor:
         hidden = op(x.flatten(0, -2), down).view(*x.shape[:-1], len(down)) if op.is_linear else op(x, down)
         gated = hidden if gate is None else hidden * op.over_channels(gate.to(hidden.dtype))
-        _, needs_down, needs_gate, needs_up, _ = ctx.needs_input_grad[1:]
+        _, needs_down, needs_gate, needs_up, *_ = ctx.needs_input_grad[1:]
+        ctx.rebuild, ctx.dtype = rebuild, x.dtype
         ctx.op, ctx.x_shape, ctx.onto_dtype = op, x.shape, None if onto is None else onto.dtype
         ctx.save_for_backward(
             x if needs_down else None,
             hidden if needs_gate else None,
             gated if needs_up else None,
-            _as_kept(down, x.dtype),
+            None if rebuild else _as_kept(down, x.dtype),
             gate,
-            _as_kept(up, x.dtype),
+            None if rebuild else _as_kept(up, x.dtype),
         )
         return op.pointwise(gated, up, onto)
 
@@ -88,8 +97,11 @@ class ThinProduct(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, hidden, gated, down, gate, up = ctx.saved_tensors
+        if ctx.rebuild:
+            with torch.no_grad():
+                down, up = ctx.rebuild(ctx.dtype)
         op, grad = ctx.op, grads[0].contiguous()
-        needs_x, needs_down, needs_gate, needs_up, needs_onto = ctx.needs_input_grad[1:]
+        needs_x, needs_down, needs_gate, needs_up, needs_onto, _ = ctx.needs_input_grad[1:]
         grad_x = grad_down = grad_gate = grad_up = None
         if needs_up:
             grad_up = _outer(op, grad, gated.to(grad.dtype), up).to(up.dtype)
@@ -103,7 +115,7 @@ class ThinProduct(torch.autograd.Function):
             kept = x.to(inner.dtype) if needs_down else inner.new_empty(1).expand(ctx.x_shape)
             grad_x, grad_down = op.gradients(kept, down.to(inner.dtype), inner, (needs_x, needs_down))
             grad_down = grad_down.to(down.dtype) if needs_down else None
-        return None, grad_x, grad_down, grad_gate, grad_up, grad.to(ctx.onto_dtype) if needs_onto else None
+        return None, grad_x, grad_down, grad_gate, grad_up, grad.to(ctx.onto_dtype) if needs_onto else None, None
 
 
 def _as_kept(factor: Tensor, dtype: torch.dtype) -> Tensor:

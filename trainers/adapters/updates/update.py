@@ -107,7 +107,7 @@ class LowRank(Update):
             return op(x, x.new_zeros(op.shape)) if onto is None else onto
         down = self.down.view(*self.down.shape[:-1], *self.shape[1:])
         if self.up.dim() == 2 and (self.gate is None or self.gate.dim() == 1) and not torch.compiler.is_compiling():
-            product: Tensor = ThinProduct.apply(op, x, down, self.gate, self.up, onto)
+            product: Tensor = ThinProduct.apply(op, x, down, self.gate, self.up, onto, None)
             return product
         hidden = op(x, down)  # (…, r) or (n, r, h, w)
         if self.gate is not None:

@@ -26,7 +26,7 @@ NOW = ForwardContext()
 
 
 def factored(update: Hadamard | Kronecker, site: Site, x: Tensor) -> Tensor:
-    return update.khatri_rao().apply(site.op, x) if isinstance(update, Hadamard) else update.apply_factored(site.op, x)
+    return update.apply_factored(site.op, x)
 
 
 def built(update: Hadamard | Kronecker, site: Site, x: Tensor) -> Tensor:

@@ -70,13 +70,15 @@ def test_nothing_weight_sized_is_kept(kind, name, dtype):
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_a_low_rank_product_keeps_no_copy_of_its_factors(kind):
+@pytest.mark.parametrize("method", [LoRA(rank=4, alpha=4.0), LoHA(rank=2, alpha=2.0)])
+def test_a_low_rank_product_keeps_no_copy_of_its_factors(method, kind):
     make, shape = LAYERS[kind]
     site = Site("unet", kind, make().bfloat16().requires_grad_(False), ContextHolder(ForwardContext(training=True)))
-    site.put(LoRA(rank=4, alpha=4.0), {}, torch.Generator().manual_seed(0))
+    site.put(method, {}, torch.Generator().manual_seed(0))
     x = torch.randn(shape).bfloat16().requires_grad_()
     ours = {p.untyped_storage().data_ptr() for p in (*site.parameters(), site.weight())}
-    y, tensors = run_and_keep(lambda: site.layer(x))
+    update = site.updates()[0]
+    y, tensors = run_and_keep(lambda: getattr(update, "apply_factored", update.apply)(site.op, x))
     kept = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     hidden = y.numel() // site.op.out * 4
     others = sum(size for place, size in kept.items() if place not in ours)
