@@ -65,10 +65,17 @@ def place_peft(
     net: nn.Module, paths: Sequence[str], method: LayerMethod, dtype: torch.dtype = torch.bfloat16
 ) -> Placed:
     """PEFT's form of a method on the layers at `paths`."""
-    from peft import inject_adapter_in_model
+    from peft import get_peft_model, inject_adapter_in_model
 
     before = {path: net.get_submodule(path) for path in paths}
-    inject_adapter_in_model(peft_config(method, paths), net, "benchmark")
+    config = peft_config(method, paths)
+    if isinstance(method, VeRA):  # whose layers share matrices, which only PEFT's model holds
+        get_peft_model(net, config, "benchmark")
+        layer: Any = net.get_submodule(paths[0])
+        for shared in (layer.vera_A, layer.vera_B):
+            shared["benchmark"] = shared["benchmark"].to(dtype)
+    else:
+        inject_adapter_in_model(config, net, "benchmark")
     trained = [p for p in net.parameters() if p.requires_grad]
     for parameter in trained:
         parameter.data = parameter.data.to(dtype)

@@ -41,6 +41,7 @@ def plot(quantities: Sequence[Quantity], file: Path) -> None:
     """A panel for each quantity on logarithmic axes: rounds, medians, and the fitted line."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     rows = -(-len(quantities) // COLUMNS)
     figure = Figure(figsize=(2.6 * COLUMNS, 1.8 * rows), dpi=80, layout="constrained")
@@ -50,13 +51,19 @@ def plot(quantities: Sequence[Quantity], file: Path) -> None:
         rounds = [(size, value) for size, values in quantity.values.items() for value in values if value > 0]
         panel.set_title(f"{quantity.grows}\n{quantity.what} ∝ {quantity.with_}^{exponent:.2f}", fontsize=8)
         panel.tick_params(labelsize=7)
-        panel.minorticks_off()
         if not rounds:
             continue
         panel.loglog([x for x, _ in rounds], [y for _, y in rounds], ".", color="0.7")
         panel.loglog(list(points), list(points.values()), "o", color="tab:blue", markersize=4)
         upper = [size for size in points if size**2 >= min(points) * max(points)]
         panel.loglog(upper, [factor * size**exponent for size in upper], color="tab:red")
+        for axis in (panel.xaxis, panel.yaxis):  # a decade has its label, and without one its ends
+            axis.set_minor_formatter(NullFormatter())
+        if max(y for _, y in rounds) < 10 * min(y for _, y in rounds):
+            ends = min(points.values()), max(points.values())
+            panel.set_yticks(ends, [f"{end:.2g}" for end in ends])
+        if max(points) < 100 * min(points):
+            panel.set_xticks([min(points), max(points)], [str(min(points)), str(max(points))])
     for panel in list(figure.axes)[len(quantities) :]:
         panel.set_axis_off()
     canvas = FigureCanvasAgg(figure)
@@ -96,6 +103,7 @@ def write(quantities: Sequence[Quantity], rounds: int, page: Path) -> None:
         "",
         "The search for duplicates compares each pair of pictures once, in blocks, which is quadratic. LoHA's product "
         "of two matrices of rank r has rank r², so that its time grows with r² where two thin products of that rank "
-        "take fewer operations than building the change of weights; their factors are built again for backward.",
+        "take fewer operations than building the change of weights; their factors are built again for backward. The "
+        "first list of *Styles* reads the header of each file once.",
     ]
     write_section(page, "\n".join(text))

@@ -143,11 +143,13 @@ class TiedLoRA(RankedMethod):
         group = self._group(site)
         A = theta[f"A-{group}" if self.tie_a else "A"]
         B = theta[f"B-{group}" if self.tie_b else "B"]
-        up = self.scale * (theta["v"][:, None] * B if self.train_v else B)
+        rows = theta["v"] if self.train_v else None
+        if self.scale != 1:
+            B, rows = self.scale * (B if rows is None else rows[:, None] * B), None
         gate, kept = theta["u"] if self.train_u else None, self.rank_gate(site, self.rank, A.device)
         if kept is not None:
             gate = kept if gate is None else gate * kept
-        return LowRank(up, A, site.op.shape, gate)
+        return LowRank(B, A, site.op.shape, gate, rows)
 
     def _group(self, site: Site) -> str:
         shape = "x".join(map(str, site.op.shape))

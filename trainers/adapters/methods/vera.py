@@ -77,7 +77,7 @@ class VeRA(InputMethod):
     def update(self, theta: Theta, site: Site) -> LowRank:
         A, B = theta["A"][:, : site.op.fan_in], theta["B"][: site.op.out]
         kaiming = 2 / (site.op.fan_in * self.rank) ** 0.5  # √(2 / fan-in) of A times √(2 / r) of B
-        return LowRank(theta["b"][:, None] * B, A, site.op.shape, kaiming * theta["d"])
+        return LowRank(B, A, site.op.shape, kaiming * theta["d"], theta["b"])
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Hadamard(Update):
         down, up = build(x.dtype)
         if not len(down) or torch.compiler.is_compiling():
             return LowRank(up, down.flatten(1), self.shape).apply(op, x, None, onto)
-        result: Tensor = ThinProduct.apply(op, x, down, None, up, onto, build)
+        result: Tensor = ThinProduct.apply(op, x, down, None, up, onto, None, build)
         return result
 
     def apply_built(self, op: Op, x: Tensor) -> Tensor:

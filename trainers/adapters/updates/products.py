@@ -61,7 +61,9 @@ def build_and_apply(op: Product, build: Callable[..., Tensor], x: Tensor, *facto
 
 
 class ThinProduct(torch.autograd.Function):
-    """y = onto + up · (gate ∘ (down · x)), with `up (out, r)`, `down (r, in[, kh, kw])` and `gate (r,)` or None.
+    """y = onto + (rows ∘ up) · (gate ∘ (down · x)), with `up (out, r)`, `down (r, in[, kh, kw])`.
+
+    `gate (r,)` and `rows (out,)` may be None.
 
     Autograd alone would keep a copy of both factors in x's dtype for every layer. If `rebuild` is given, it returns
     `down` and `up` again in a dtype, and neither is kept.
@@ -76,35 +78,40 @@ class ThinProduct(torch.autograd.Function):
         gate: Tensor | None,
         up: Tensor,
         onto: Tensor | None,
+        rows: Tensor | None,
         rebuild: Callable[[torch.dtype], tuple[Tensor, Tensor]] | None,
     ) -> Tensor:
         hidden = op(x.flatten(0, -2), down).view(*x.shape[:-1], len(down)) if op.is_linear else op(x, down)
         gated = hidden if gate is None else hidden * op.over_channels(gate.to(hidden.dtype))
-        _, needs_down, needs_gate, needs_up, *_ = ctx.needs_input_grad[1:]
+        _, needs_down, needs_gate, needs_up, _, needs_rows, _ = ctx.needs_input_grad[1:]
         ctx.rebuild, ctx.dtype = rebuild, x.dtype
         ctx.op, ctx.x_shape, ctx.onto_dtype = op, x.shape, None if onto is None else onto.dtype
         ctx.save_for_backward(
             x if needs_down else None,
             hidden if needs_gate else None,
-            gated if needs_up else None,
+            gated if needs_up or needs_rows else None,
             None if rebuild else _as_kept(down, x.dtype),
             gate,
             None if rebuild else _as_kept(up, x.dtype),
+            rows,
         )
-        return op.pointwise(gated, up, onto)
+        return op.pointwise(gated, up if rows is None else rows[:, None] * up, onto)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, hidden, gated, down, gate, up = ctx.saved_tensors
+        x, hidden, gated, down, gate, up, rows = ctx.saved_tensors
         if ctx.rebuild:
             with torch.no_grad():
                 down, up = ctx.rebuild(ctx.dtype)
         op, grad = ctx.op, grads[0].contiguous()
-        needs_x, needs_down, needs_gate, needs_up, needs_onto, _ = ctx.needs_input_grad[1:]
-        grad_x = grad_down = grad_gate = grad_up = None
-        if needs_up:
+        needs_x, needs_down, needs_gate, needs_up, needs_onto, needs_rows, _ = ctx.needs_input_grad[1:]
+        grad_x = grad_down = grad_gate = grad_up = grad_rows = None
+        if needs_up or needs_rows:
             grad_up = _outer(op, grad, gated.to(grad.dtype), up).to(up.dtype)
+        if rows is not None:
+            grad_rows = (grad_up * up).sum(1) if needs_rows else None
+            grad_up, up = rows[:, None] * grad_up if needs_up else None, rows[:, None] * up
         if needs_x or needs_down or needs_gate:
             inner = grad @ up.to(grad.dtype) if op.is_linear else op.pointwise(grad, up.T)  # as hidden
             if needs_gate:
@@ -115,7 +122,8 @@ class ThinProduct(torch.autograd.Function):
             kept = x.to(inner.dtype) if needs_down else inner.new_empty(1).expand(ctx.x_shape)
             grad_x, grad_down = op.gradients(kept, down.to(inner.dtype), inner, (needs_x, needs_down))
             grad_down = grad_down.to(down.dtype) if needs_down else None
-        return None, grad_x, grad_down, grad_gate, grad_up, grad.to(ctx.onto_dtype) if needs_onto else None, None
+        grad_onto = grad.to(ctx.onto_dtype) if needs_onto else None
+        return None, grad_x, grad_down, grad_gate, grad_up, grad_onto, grad_rows, None
 
 
 def _as_kept(factor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -79,6 +79,7 @@ class Update(TensorFields):
 class LowRank(Update):
     """A product of two thin matrices: `up (out, r)`, `down (r, in·kh·kw)`, `gate (r,)` or, per image, `(n, r)`.
 
+    `rows (out,)` scale the rows of `up`, which layers may share.
     `shape` is the layer's weight shape. For convolutions `down` is the k×k kernel, which has the stride and padding,
     and `up` the 1×1 kernel after it (LoCon). Both factors may be given per image, `(n, out, r)`, `(n, r, in·kh·kw)`.
     """
@@ -87,6 +88,7 @@ class LowRank(Update):
     down: Tensor
     shape: tuple[int, ...]
     gate: Tensor | None = None
+    rows: Tensor | None = None
 
     shift = None
 
@@ -94,10 +96,14 @@ class LowRank(Update):
     def rank(self) -> int:
         return self.down.shape[-2]
 
+    @property
+    def _scaled_up(self) -> Tensor:
+        return self.up if self.rows is None else self.rows[:, None] * self.up
+
     def _gated_up(self) -> Tensor:
         if self.up.dim() == 3 or (self.gate is not None and self.gate.dim() == 2):
             raise ValueError(NOT_ONE_MATRIX)
-        return self.up if self.gate is None else self.up * self.gate
+        return self._scaled_up if self.gate is None else self._scaled_up * self.gate
 
     def dense(self, W: Tensor | None = None) -> Tensor:
         return (at_least_fp32(self._gated_up()) @ at_least_fp32(self.down)).view(self.shape)
@@ -107,12 +113,12 @@ class LowRank(Update):
             return op(x, x.new_zeros(op.shape)) if onto is None else onto
         down = self.down.view(*self.down.shape[:-1], *self.shape[1:])
         if self.up.dim() == 2 and (self.gate is None or self.gate.dim() == 1) and not torch.compiler.is_compiling():
-            product: Tensor = ThinProduct.apply(op, x, down, self.gate, self.up, onto, None)
+            product: Tensor = ThinProduct.apply(op, x, down, self.gate, self.up, onto, self.rows, None)
             return product
         hidden = op(x, down)  # (…, r) or (n, r, h, w)
         if self.gate is not None:
             hidden = hidden * op.over_channels(self.gate.to(hidden.dtype), hidden.dim())
-        return op.pointwise(hidden, self.up, onto)
+        return op.pointwise(hidden, self._scaled_up, onto)
 
     def scaled(self, strength: float) -> LowRank:
         return replace(self, up=times(strength, self.up))
