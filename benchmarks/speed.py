@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
+import psutil
 import torch
 import typer
 from rich.console import Console
@@ -36,6 +37,7 @@ from trainers.config.build import build_config
 from trainers.config.presets import list_presets
 from trainers.config.sections import Base
 from trainers.models.storage.packed import pack, packer_of
+from trainers.process.allocation import return_freed_memory
 
 AIMS = {"attn": 1.05, "full": 1.20}
 PACKED_AIM = 1.35
@@ -45,6 +47,8 @@ KEPT_AIMS = {"attn": 0.10, "full": 0.25}
 FEW = 3
 """Rounds of rows that are not compared with PEFT's."""
 MIB = 2**20
+MOST_HELD = 10 * 2**30
+"""Resident bytes from which the process returns freed memory to the system."""
 
 
 @cache
@@ -134,6 +138,9 @@ def measure(rows: list[Row], step: Step, paths: Callable[[Row], Sequence[str]], 
             taken = _measure_row(row, _step_of(row, step, packed), paths(row), round_ == 0, clock)
             step.unet.requires_grad_(False)
             gc.collect()
+            if psutil.Process().memory_info().rss > MOST_HELD:  # what rows leave, in pieces, is of no use to others
+                return_freed_memory()
+                step()
             after = seconds(step, clock)
             bare.times += [after]
             row.times.append(taken)
