@@ -47,7 +47,7 @@ KEPT_AIMS = {"attn": 0.10, "full": 0.25}
 FEW = 3
 """Rounds of rows that are not compared with PEFT's."""
 MIB = 2**20
-MOST_HELD = 10 * 2**30
+MOST_HELD = 6 * 2**30
 """Resident bytes from which the process returns freed memory to the system."""
 
 
