@@ -62,13 +62,14 @@ class Hadamard(Update):
         return add_onto(self.apply_built(op, x), onto)
 
     def apply_factored(self, op: Op, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        if torch.compiler.is_compiling() or not self._product_rank:
+            return self.khatri_rao(x.dtype).apply(op, x, None, onto)
+
         def build(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
             change = self.khatri_rao(dtype)
             return change.down.view(-1, *self.shape[1:]), change.up
 
         down, up = build(x.dtype)
-        if not len(down) or torch.compiler.is_compiling():
-            return LowRank(up, down.flatten(1), self.shape).apply(op, x, None, onto)
         result: Tensor = ThinProduct.apply(op, x, down, None, up, onto, None, build)
         return result
 
