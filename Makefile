@@ -95,7 +95,8 @@ image: ## build the CPU image without a registry, and train two steps in it (nee
 	tools/image.sh
 
 bench: $(DEVELOPER_STAMP) ## time and memory of each method against PEFT and LyCORIS
-	$(PYTHON_IN_VENV) -m benchmarks.speed
+	$(PYTHON_IN_VENV) -m benchmarks.speed attn
+	$(PYTHON_IN_VENV) -m benchmarks.speed full
 
 growth: $(DEVELOPER_STAMP) ## how time and memory grow with rank, resolution, pictures, runs and more (20 minutes)
 	$(PYTHON_IN_VENV) -m benchmarks.growth

@@ -47,9 +47,9 @@ def peft_config(method: LayerMethod, layers: Sequence[str], convolutions: bool =
             return peft.LoHaConfig(r=method.rank, alpha=method.alpha, **targets)
         case LoKr(full_matrix=True):
             return peft.LoKrConfig(r=FULL, alpha=FULL, decompose_factor=method.factor, **targets)
-        case OFT(butterfly=True):
+        case OFT(butterfly=True) if not convolutions:  # on which it takes more than 24 GB
             return peft.BOFTConfig(boft_block_size=method.block_size, boft_n_butterfly_factor=2, **targets)
-        case OFT(side="output"):
+        case OFT(side="output", butterfly=False):
             return peft.OFTConfig(r=0, oft_block_size=method.block_size, **targets)
         case IA3():
             return peft.IA3Config(feedforward_modules=[], **targets)

@@ -1,7 +1,7 @@
 """Step time and memory of every method that changes weights on a full-size SD 1.5 UNet, beside bare, PEFT and LyCORIS.
 
-python -m benchmarks.speed            all rows
-python -m benchmarks.speed --quick    our rows only, once, nothing written
+python -m benchmarks.speed attn            all rows on attention layers
+python -m benchmarks.speed full --quick    our rows only, once, nothing written
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-import psutil
 import torch
 import typer
 from rich.console import Console
@@ -37,7 +36,6 @@ from trainers.config.build import build_config
 from trainers.config.presets import list_presets
 from trainers.config.sections import Base
 from trainers.models.storage.packed import pack, packer_of
-from trainers.process.allocation import return_freed_memory
 
 AIMS = {"attn": 1.05, "full": 1.20}
 PACKED_AIM = 1.35
@@ -47,8 +45,6 @@ KEPT_AIMS = {"attn": 0.10, "full": 0.25}
 FEW = 3
 """Rounds of rows that are not compared with PEFT's."""
 MIB = 2**20
-MOST_HELD = 6 * 2**30
-"""Resident bytes from which the process returns freed memory to the system."""
 
 
 @cache
@@ -105,8 +101,8 @@ class Row:
         return methods()[self.method][0]
 
     def peer(self, rows: Sequence[Row]) -> Row | None:
-        """PEFT's row of the same method on the same layers."""
-        return next((r for r in rows if (r.library, r.method, r.preset) == ("peft", self.method, self.preset)), None)
+        """PEFT's row of the same method."""
+        return next((row for row in rows if (row.library, row.method) == ("peft", self.method)), None)
 
     @property
     def aim(self) -> float | None:
@@ -128,19 +124,17 @@ class Bare:
 def measure(rows: list[Row], step: Step, paths: Callable[[Row], Sequence[str]], repeats: int, clock: str) -> Bare:
     """Round after round over all rows, the bare network before and after each; a ratio is to the mean of those two."""
     bare, packed = Bare(), dict[str, Step]()
+    compared = {row.method for row in rows if row.library == "peft"}
     step()
     bare.kept, bare.peak = kept_for_backward(step), peak_allocated(step)
     for round_ in range(repeats):
         before = seconds(step, clock)
         for row in rows:
-            if round_ >= FEW and (row.library == "lycoris" or row.peer(rows) is None):
+            if round_ >= FEW and (row.library == "lycoris" or row.method not in compared):
                 continue
             taken = _measure_row(row, _step_of(row, step, packed), paths(row), round_ == 0, clock)
             step.unet.requires_grad_(False)
             gc.collect()
-            if psutil.Process().memory_info().rss > MOST_HELD:  # what rows leave, in pieces, is of no use to others
-                return_freed_memory()
-                step()
             after = seconds(step, clock)
             bare.times += [after]
             row.times.append(taken)
@@ -208,14 +202,13 @@ def compare(row: Row, rows: Sequence[Row], bare: Bare) -> list[str]:
     kept = (row.kept - bare.kept) / MIB
     if peer is None:
         most = KEPT_AIMS[row.preset] * bare.kept / MIB
-        return [row.preset, row.method, "", "", f"{kept:+.1f}", f"≤ {most:.1f}: {'met' if kept <= most else 'missed'}"]
+        return [row.method, "", "", f"{kept:+.1f}", f"≤ {most:.1f}: {'met' if kept <= most else 'missed'}"]
     ratios = [ours / theirs for ours, theirs in zip(row.ratios, peer.ratios, strict=True)]
     low, high = min(ratios), max(ratios)
     verdict = "ahead" if high < 1 else "behind" if low > 1 else "a draw"
     theirs = (peer.kept - bare.kept) / MIB
     less = "less" if kept < 0.99 * theirs else "more" if kept > 1.01 * theirs else "as much"
     return [
-        row.preset,
         row.method,
         f"{statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})",
         verdict,
@@ -238,7 +231,7 @@ HEADINGS = [
 ]
 
 
-COMPARED = ["layers", "method", "time / PEFT's", "", "kept, MiB", "PEFT keeps, MiB, or aim"]
+COMPARED = ["method", "time / PEFT's", "", "kept, MiB", "PEFT keeps, MiB, or aim"]
 
 
 def console_table(rows: list[Row], bare: Bare) -> Table:
@@ -248,17 +241,18 @@ def console_table(rows: list[Row], bare: Bare) -> Table:
     return table
 
 
-def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> str:
-    """The section of `docs/speed.md`."""
+def page(layers: str, rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> str:
+    """The section of `docs/speed.md` on some layers."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "diffusers", "peft", "lycoris-lora"))
     low, middle, high = min(bare.times), statistics.median(bare.times), max(bare.times)
     lines = [
-        "# Speed and memory",
+        f"# Speed and memory on `{layers}`",
         "",
         "One training step of a full-size SD 1.5 UNet with random weights: forward and backward with a method's "
         f"penalty and hooks, without the optimizer, batch 1, {pixels} × {pixels} pixels, bf16. Each method is a "
         "preset's. Velatura's factors are fp32; those of PEFT and LyCORIS are bf16, their fastest dtype, except in "
-        "rows named *fp32*. `qlora` runs on an NF4 copy of the network, and is compared with the unpacked one. "
+        "rows named *fp32*; its BOFT on `full` takes more than 24 GB and is left out. `qlora` runs on an NF4 copy of "
+        "the network, and is compared with the unpacked one. "
         f"*Bare* is the frozen network with a gradient to its input: {middle:.2f} s "
         f"({low:.2f} to {high:.2f}), {bare.kept / MIB:.0f} MiB kept for backward, {bare.peak / MIB:.0f} MiB at most.",
         "",
@@ -268,7 +262,8 @@ def page(rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> 
         "*peak* the maximum that a step allocates (with the factors' gradients), both beyond the bare network. Time "
         f"is {'wall time' if clock == 'wall' else 'CPU time of the process'}.",
         "",
-        f"Written by `python -m benchmarks.speed` on {datetime.date.today():%d %B %Y}: {machine()}; {libraries}.",
+        f"Written by `python -m benchmarks.speed {layers}` on {datetime.date.today():%d %B %Y}: {machine()}; "
+        f"{libraries}.",
         "",
         *table(HEADINGS, [cells(row, bare) for row in rows]),
         "",
@@ -296,8 +291,8 @@ def _has(row: Row) -> bool:
 
 @quiet()
 def main(
+    layers: Annotated[Literal["attn", "full"], typer.Argument(help="Layers to measure.")],
     only: Annotated[str, typer.Option(help="Presets whose methods to measure, separated by commas.")] = "",
-    presets: Annotated[str, typer.Option(help="Layers to measure: attn, full.")] = "attn,full",
     libraries: Annotated[str, typer.Option(help=f"Libraries: {', '.join(LIBRARIES)}.")] = ",".join(LIBRARIES),
     repeats: Annotated[int, typer.Option(help="Number of rounds.")] = 9,
     pixels: Annotated[int, typer.Option(help="Side of the image in pixels.")] = 256,
@@ -314,16 +309,16 @@ def main(
     unet = build_unet()
 
     @cache
-    def paths(method: str, preset: str) -> tuple[str, ...]:
-        return tuple(target.path for target in select({"unet": unet}, methods()[method][0], Targets(unet=preset)))
+    def paths(method: str) -> tuple[str, ...]:
+        return tuple(target.path for target in select({"unet": unet}, methods()[method][0], Targets(unet=layers)))
 
     names = only.split(",") if only else list(methods())
-    rows = [Row(lib, m, p) for p in presets.split(",") for m in names for lib in libraries.split(",")]
+    rows = [Row(library, name, layers) for name in names for library in libraries.split(",")]
     rows = [row for row in rows if _has(row)]
-    bare = measure(rows, Step.of(unet, pixels), lambda row: paths(row.method, row.preset), repeats, clock)
+    bare = measure(rows, Step.of(unet, pixels), lambda row: paths(row.method), repeats, clock)
     Console(width=140).print(console_table(rows, bare))
     if not quick:
-        write_section(out, page(rows, bare, pixels, repeats, clock))
+        write_section(out, page(layers, rows, bare, pixels, repeats, clock))
 
 
 if __name__ == "__main__":

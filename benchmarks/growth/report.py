@@ -78,8 +78,8 @@ def write(quantities: Sequence[Quantity], rounds: int, page: Path) -> None:
     text = [
         "# Growth",
         "",
-        "How time and memory grow with each size, the others fixed. Steps are those of *Speed and memory* on all "
-        "layers of `full` at 256 × 256 pixels (batches at 128 × 128). Only what a method adds to the bare network "
+        "How time and memory grow with each size, the others fixed. Steps are those of *Speed and memory on "
+        "`full`* at 256 × 256 pixels (batches at 128 × 128). Only what a method adds to the bare network "
         "counts, since the bare step is the same for every method, and its attention is quadratic in the number of "
         "latent positions (64 of them at 64 × 64 pixels). Memory of a step is what the forward pass keeps for "
         "backward. *Layers* are a random choice of `full`, since neighbours are of one size. Drawing is one picture "

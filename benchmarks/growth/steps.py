@@ -23,7 +23,6 @@ from trainers.config.sections import Base
 from trainers.device import choose_device, choose_format
 from trainers.models.load import load_model
 from trainers.models.model import Model
-from trainers.process.allocation import return_freed_memory
 from trainers.sampling.sample import SamplingParams, draw
 
 PIXELS = 256
@@ -62,7 +61,6 @@ def beyond_bare(method: LayerMethod, paths: Sequence[str], step: Step, memory: b
     step.unet.requires_grad_(False)
     found = {TIME: with_method - (before + seconds(step)) / 2}
     gc.collect()
-    return_freed_memory()  # else what one size leaves, in pieces, is of no use to the next
     return found | {KEPT: kept / MIB} if memory else found
 
 
