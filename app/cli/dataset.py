@@ -41,23 +41,38 @@ def check(
         raise typer.Exit(1)
 
 
-@commands.command(epilog="Example: velatura caption my-paintings --model blip")
+@commands.command(epilog="Example: velatura caption my-paintings --server http://localhost:11434 --model qwen3-vl:8b")
 def caption(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images.")],
     model: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="Captioning model: blip, florence-2 or wd14; downloaded once, or found where VELATURA_MODELS points.",
+            help="Captioning model: blip, florence-2 or wd14; downloaded once, or found where VELATURA_MODELS points. "
+            "With --server, a model of that server.",
         ),
-    ] = "blip",
+    ] = "",
+    server: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="A chat server of your own that sees pictures, such as Ollama (http://localhost:11434), LM Studio, "
+            "vLLM or llama.cpp. The pictures are sent there; its key, if any, is read from VELATURA_CAPTION_KEY.",
+        ),
+    ] = "",
     every: Annotated[bool, typer.Option("--all", help="Also replace existing captions.")] = False,
     json: Json = False,
 ) -> None:
     """Write a caption for each image without one, as a .txt file."""
     from app.studio.dataset.captions import write_captions
 
-    captions = write_captions(folder, model, every)
+    if server:
+        from trainers.captioning.server import CaptionServer
+
+        address = CaptionServer(server, model)
+        if not address.is_local:
+            say((f"the pictures are sent to {address.host}", "yellow"))
+    captions = write_captions(folder, model or ("" if server else "blip"), every, server=server)
     for reason in captions.left_out.values():
         say((f"{reason}; it was left out", "yellow"))
     if json:

@@ -12,6 +12,7 @@ from app.cli.common.options import (
     BaseModel,
     ConfigFile,
     Devices,
+    Epochs,
     Images,
     Json,
     LongerSteps,
@@ -68,6 +69,7 @@ def add(
     preset: Preset = None,
     base: BaseModel = None,
     steps: Steps = None,
+    epochs: Epochs = None,
     seed: Seed = None,
     assignments: Settings = None,
     devices: Devices = None,
@@ -88,7 +90,7 @@ def add(
     from app.studio.settings.gather import gather_settings
 
     options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
-    options["start_from"] = start_from
+    options |= {"start_from": start_from, "epochs": epochs}
     settings = gather_settings(runs_folder(out), config, preset, options, with_devices(assignments, devices))
     store = _open(out)
     thrown: list[TrashItem] = []

@@ -16,6 +16,7 @@ from app.cli.common.options import (
     ChangedImages,
     ConfigFile,
     Devices,
+    Epochs,
     Images,
     Json,
     LongerSteps,
@@ -51,6 +52,7 @@ def train(
     preset: Preset = None,
     base: BaseModel = None,
     steps: Steps = None,
+    epochs: Epochs = None,
     seed: Seed = None,
     devices: Devices = None,
     start_from: StartFrom = None,
@@ -68,7 +70,7 @@ def train(
     from trainers.training.train import train as train_style
 
     options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
-    options["start_from"] = start_from
+    options |= {"start_from": start_from, "epochs": epochs}
     runs = runs_folder(out)
     settings = gather_settings(runs, config, preset, options, with_devices(assignments, devices))
     check_settings(settings)

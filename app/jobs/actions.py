@@ -155,6 +155,12 @@ def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> Stat
     return Watcher(store).view_alone(number).state
 
 
+@audited("draw")
+def draw_now(store: Store, number: int, *, actor: Actor) -> None:
+    """Ask a training run for pictures of its next step."""
+    Run(_allowed(store, number, "draw", actor=actor).job.folder).ask_to_draw()
+
+
 def _ask_to_end(store: Store, view: View, how: Stop, actor: Actor) -> None:
     """End a job as its state allows; ChangedError if its state has changed."""
     job = view.job

@@ -49,7 +49,7 @@ class State(StrEnum):
 
 
 ENDED = (State.PAUSED, State.STOPPED, State.FINISHED, State.FAILED, State.INTERRUPTED, State.CANCELLED)
-_WHILE_TRAINING = ("stop", "pause", "clone", "cancel")
+_WHILE_TRAINING = ("stop", "draw", "pause", "clone", "cancel")
 _TRAIN_ACTIONS: Mapping[State, tuple[str, ...]] = {
     State.QUEUED: ("move", "change", "cancel"),
     State.PREPARING: ("cancel",),
@@ -93,6 +93,7 @@ IN_WORDS: Mapping[State, str] = {
 
 REFUSED: Mapping[str, Message] = {
     "stop": _("{name} cannot be stopped: {reason}"),
+    "draw": _("{name} cannot draw now: {reason}"),
     "pause": _("{name} cannot be paused: {reason}"),
     "cancel": _("{name} cannot be cancelled: {reason}"),
     "resume": _("{name} cannot be resumed: {reason}"),

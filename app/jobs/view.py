@@ -89,5 +89,6 @@ def _setbacks(summary: Summary) -> Message:
             FELL_BACK.format(*fell_back) if fell_back[0] else "",
             WENT_BACK.format(step=failed, saved=saved) if failed else "",
             SKIPPED.format(count=summary.skipped) if summary.skipped else "",
+            *(message for _name, message in summary.problems),
         ),
     )

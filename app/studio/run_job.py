@@ -130,7 +130,7 @@ def _caption(folder: Path, record: Recorder) -> None:
     from app.studio.dataset.captions import CaptionRequest, write_captions
 
     request = CaptionRequest.model_validate_json((folder / REQUEST).read_bytes())
-    write_captions(request.images, request.model, request.every, record)
+    write_captions(request.images, request.model, request.every, record, request.server)
 
 
 def _generate(folder: Path, record: Recorder, held: HeldBase | None = None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from app.changes import Changes, file_stamps
 from app.jobs.trash.trash import Trash
 from app.studio.base_models import Bases
+from app.studio.caption_servers import CaptionServers
 from app.studio.dataset.caption_jobs import CaptionJobs
 from app.studio.dataset.checks import Checker
 from app.studio.dataset.drafts import Drafts
@@ -37,6 +38,7 @@ class Services:
     drafts: Drafts
     checker: Checker
     caption_jobs: CaptionJobs
+    caption_servers: CaptionServers
     queue: StudioQueue
     bases: Bases
     downloads: Downloads
@@ -80,6 +82,7 @@ def open_services(paths: Paths, uploads: Path, shared: bool = False) -> Services
         drafts,
         Checker(drafts),
         CaptionJobs(drafts, queue),
+        CaptionServers(paths),
         queue,
         bases,
         downloads,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
+import weakref
 
 import pytest
 import torch
@@ -67,3 +69,17 @@ def test_a_row_says_who_is_ahead_only_if_all_rounds_agree():
     assert compared([1.0, 1.1], [1.2, 1.2]) == ["0.88 (0.83 to 0.92)", "ahead"]
     assert compared([1.3, 1.4], [1.2, 1.2]) == ["1.12 (1.08 to 1.17)", "behind"]
     assert compared([1.0, 1.4], [1.2, 1.2])[1] == "a draw"
+
+
+def test_counting_kept_bytes_holds_nothing():
+    """An output that a hook returns as it is would hold its own graph."""
+    net, outputs = nn.Sequential(nn.Linear(8, 8), nn.Sigmoid()), []
+
+    def forward():
+        output = net(torch.ones(1, 8))
+        outputs.append(weakref.ref(output))
+        return output
+
+    assert bytes_kept(forward, net.parameters()) == 2 * 8 * 4  # input and output
+    gc.collect()
+    assert outputs[0]() is None

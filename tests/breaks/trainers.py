@@ -133,8 +133,8 @@ TRAINING = (
     Break(
         "huber-delta",
         "trainers/training/step/loss.py",
-        "(error / settings.huber_delta) ** 2",
-        "(error * settings.huber_delta) ** 2",
+        "(error / delta) ** 2",
+        "(error * delta) ** 2",
         "a smaller Huber δ makes outliers count more instead of less",
         ("tests/trainers/training/step/test_loss.py::test_errors",),
     ),
@@ -165,8 +165,8 @@ TRAINING = (
     Break(
         "prior-weight",
         "trainers/training/step/loss.py",
-        "return terms[0] + prior_weight * terms[1] if classes else terms[0]",
-        "return terms[0] + terms[1] if classes else terms[0]",
+        "errors[:-classes].mean() + prior_weight * errors[-classes:].mean()",
+        "errors[:-classes].mean() + errors[-classes:].mean()",
         "the weight of class images has no effect",
         (
             "tests/trainers/training/step/test_loss.py::test_the_loss_is_that_of_the_own_images_and_lambda_times_that_of_the_class",
@@ -199,8 +199,8 @@ TRAINING = (
     Break(
         "gradient-clipping",
         "trainers/training/loop.py",
-        'settings.max_grad_norm or float("inf")',
-        'float("inf")',
+        "settings.clipping, norms",
+        "math.inf, norms",
         "one bad picture throws a training off, whatever train.max_grad_norm says",
         ("tests/trainers/training/test_step.py::test_a_gradient_is_cut_to_its_largest_norm",),
     ),
@@ -241,7 +241,7 @@ TRAINING = (
     Break(
         "text-encoder-rate",
         "trainers/adapters/network.py",
-        "base = learning_rate if is_denoiser(part) else text_learning_rate or learning_rate",
+        "base = learning_rate if is_denoiser(part) else by_part[part]",
         "base = learning_rate",
         "the text encoder trains at the UNet's rate and forgets words",
         ("tests/trainers/training/step/test_optim.py::test_text_encoders_have_a_rate_of_their_own",),
@@ -264,7 +264,7 @@ TRAINING = (
     ),
     Break(
         "resume-noise",
-        "trainers/training/step/batches.py",
+        "trainers/training/step/loss.py",
         'generator(seed, "noise", index)',
         "torch.default_generator",
         "a resumed training draws other noise than an uninterrupted one",
@@ -307,10 +307,10 @@ TRAINING = (
     Break(
         "prodigy-coefficient",
         "trainers/training/step/optim.py",
-        "d_coef=settings.d_coef",
-        "d_coef=1.0",
+        'arguments = {"d_coef": settings.d_coef, "safeguard_warmup"',
+        'arguments = {"d_coef": 1.0, "safeguard_warmup"',
         "a setting has no effect",
-        ("tests/trainers/training/knobs/test_settings.py::test_every_setting_is_read_where_it_acts",),
+        ("tests/trainers/training/step/test_optim.py::test_arguments_reach_the_optimizer",),
     ),
     Break(
         "lost-process",

@@ -21,6 +21,7 @@ from trainers.config.config import Config
 from trainers.config.tables import overlay
 from trainers.runs.events import Event, read_events
 from trainers.runs.run import Run
+from trainers.training.train import Result, resume, train
 
 CAPTIONS = {"fox": "a red fox, snow, trees, winter", "house": "a blue house", "moon": "the moon, night sky"}
 
@@ -142,6 +143,16 @@ def stopping_at(run: Run, step: int, seen: list[Event] | None = None) -> Callabl
             run.ask_to_stop()
 
     return listen
+
+
+def cut_and_resume(config: Config, out: Path, *cuts: int) -> Result:
+    """Train a config, stopping after some steps and resuming each time."""
+    run = Run(out / config.name)
+    result = train(config, out, listener=stopping_at(run, cuts[0]))
+    assert (result.steps, result.stopped_by, result.grid) == (cuts[0], "request", None)
+    for cut in cuts[1:]:
+        assert resume(run, stopping_at(run, cut)).steps == cut
+    return resume(run)
 
 
 def style_tensors(style: Path) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from tools.tables.bases import families, known_bases, other_bases
+from tools.tables.bases import families, known_bases, other_bases, recommended
 from tools.tables.commands import commands, queue_commands
 from tools.tables.generation import generation_options
 from tools.tables.kohya import kohya_names
@@ -35,6 +35,7 @@ TABLES: Mapping[str, Callable[[], list[str]]] = {
     "kohya": kohya_names,
     "families": families,
     "known-bases": known_bases,
+    "recommended-settings": recommended,
     "other-bases": other_bases,
     "programs": programs,
 }

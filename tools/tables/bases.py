@@ -35,13 +35,27 @@ def families() -> list[str]:
 def known_bases() -> list[str]:
     """How pictures are drawn on each fine-tune that is known by name, and its further settings."""
     rows = []
-    for base in list_named_bases():
+    for base in filter(lambda base: base.patterns, list_named_bases()):
         sample = base.settings["sample"]
         drawn = f"{sample['sampler']}, {sample['steps']}, {sample['guidance']:g}"
         also = [f"`{key} = {value}`" for key, value in base.settings.get("base", {}).items()]
         also += ["zero terminal SNR"] * base.zero_terminal_snr
         rows.append((base.title, sample["prefix"], drawn, ", ".join(also)))
     return table(("base", "words before sample prompts (`sample.prefix`)", "sampler, steps, CFG", "also"), rows)
+
+
+def recommended() -> list[str]:
+    """The published settings of a training on each base, with who published them."""
+    rows = []
+    for base in list_named_bases():
+        if base.recommended:
+            settings = [
+                f"`{section}.{name} = {value}`"
+                for section, values in base.recommended.settings.items()
+                for name, value in values.items()
+            ]
+            rows.append((base.title, ", ".join(settings), base.recommended.source))
+    return table(("base", "settings", "from"), rows)
 
 
 def other_bases() -> list[str]:

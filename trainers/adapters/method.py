@@ -90,6 +90,11 @@ class Method(metaclass=Settings):
     """Whether torch.compile takes its change as one graph, once for all steps."""
 
     @property
+    def is_multilinear(self) -> bool:
+        """Whether ΔW is linear in each of its trained tensors, so that scaling them scales it."""
+        return False
+
+    @property
     def display_name(self) -> str:
         """Its name in settings, for messages."""
         return str(getattr(self, "name", type(self).__name__))

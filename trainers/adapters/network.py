@@ -204,23 +204,30 @@ class Network(nn.Module):
             self.holder.strength = before
 
     def parameter_groups(
-        self, learning_rate: float, text_learning_rate: float = 0.0, word_learning_rates: Sequence[float] = ()
+        self,
+        learning_rate: float,
+        text_learning_rate: float = 0.0,
+        word_learning_rates: Sequence[float] = (),
+        second_text_learning_rate: float = 0.0,
     ) -> list[dict[str, Any]]:
         """Parameter groups for an optimizer, with the learning rates and weight decay of methods and layers.
 
         Args:
             learning_rate: The learning rate of the denoiser's layers.
             text_learning_rate: That of text encoders' layers; 0 = the same.
+            second_text_learning_rate: That of the layers of all text encoders but the first; 0 = the same.
             word_learning_rates: Those of added words, in order, which have no weight decay, since the norm of a row
                 carries meaning.
         """
         check_numbers(learning_rate=learning_rate, text_learning_rate=text_learning_rate)
         placed = [(site.part, p.method, p.learning_rate, p.module) for site in self.hook_points for p in site.placed]
         shared = [(t.part, t.method, t.learning_rate, t.values) for t in self.shared_tensors]
+        first = text_learning_rate or learning_rate
+        by_part = {"text_encoder": first, "text_encoder_2": second_text_learning_rate or first}
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for part, method, ratio, values in (*placed, *shared):
             assert isinstance(method, Method)
-            base = learning_rate if is_denoiser(part) else text_learning_rate or learning_rate
+            base = learning_rate if is_denoiser(part) else by_part[part]
             for name, parameter in values.named_parameters():
                 rate = base * ratio * method.learning_rate_ratio(name)
                 groups.setdefault((rate, method.decays(name)), []).append(parameter)

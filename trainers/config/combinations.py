@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainers.adapters.methods.lora import LoRA
+from trainers.config.optimizers import PRODIGIES, SCHEDULE_FREE, parse_arguments
 from trainers.config.sections import SCORED
 from trainers.messages import Message as _
 
@@ -31,22 +31,34 @@ def _check_idle(config: Config) -> None:
     needs_text = (config.targets.text_encoder == "none", "targets.text_encoder")
     no_nf4, plain_scales = (config.base.storage != "nf4"), (not config.base.double_quantisation)
     no_word, no_class = (not config.tokens.word, "tokens.word"), (not config.prior.prompt, "prior.prompt")
+    no_images = no_class if not config.prior.prompt else (config.prior.kind == "output", 'prior.kind = "images"')
     idle = {
         "base.double_quantisation": (no_nf4, 'base.storage = "nf4"'),
         "base.scale_code": (no_nf4 or plain_scales, 'base.storage = "nf4" and base.double_quantisation = true'),
         "loss.min_snr_gamma": (config.loss.weighting not in ("auto", "min-snr"), "loss.weighting = min-snr"),
-        "train.d_coef": (config.train.optimizer != "prodigy", "train.optimizer = prodigy"),
+        "train.d_coef": (config.train.optimizer not in PRODIGIES, "train.optimizer = prodigy"),
+        "train.rex_d": (config.train.schedule != "rex", 'train.schedule = "rex"'),
+        "train.floor": (config.train.schedule == "constant", _("a falling train.schedule")),
+        "loss.huber_schedule": (config.loss.kind == "mse", 'loss.kind = "huber"'),
+        "loss.noise_offset_random": (not config.loss.noise_offset, "loss.noise_offset"),
+        "loss.multires_discount": (not config.loss.multires_iterations, "loss.multires_iterations"),
+        "loss.input_perturbation_random": (not config.loss.input_perturbation, "loss.input_perturbation"),
         "train.cycles": (config.train.schedule != "cosine", 'train.schedule = "cosine"'),
         "train.fused": (config.train.optimizer != "adamw", "train.optimizer = adamw"),
         "train.early_stop": (not _is_scored(config), _("sample.score, sample.every and four prompts or more")),
-        "loss.huber_delta": (config.loss.kind != "huber", 'loss.kind = "huber"'),
-        "data.keep_tags": (not config.data.shuffle_tags, "data.shuffle_tags = true"),
+        "loss.huber_delta": (config.loss.kind == "mse", 'loss.kind = "huber"'),
+        "data.keep_tags": (
+            not (config.data.shuffle_tags or config.data.tag_dropout),
+            "data.shuffle_tags = true or data.tag_dropout",
+        ),
         "sample.negative": (config.sample.guidance == 1, _("sample.guidance above 1")),
-        "prior.images": no_class,
+        "prior.kind": no_class,
         "prior.weight": no_class,
-        "prior.folder": no_class,
+        "prior.images": no_images,
+        "prior.folder": no_images,
         "targets.unread_layers": needs_text,
         "train.text_encoder_learning_rate": needs_text,
+        "train.text_encoder_2_learning_rate": needs_text,
         "train.text_encoder_stop": needs_text,
         **{f"tokens.{name}": no_word for name in type(config.tokens).model_fields if name != "word"},
     }
@@ -101,8 +113,10 @@ def _check_encoders(config: Config) -> None:
 
 def _check_training(config: Config) -> None:
     train = config.train
-    if train.start_from and not _is_plain_lora(config):
-        raise ValueError(_("train.start_from needs plain LoRA: method.name = lora without dora, tucker and pissa"))
+    if train.start_from and (not config.method.is_multilinear or getattr(config.method, "tucker", False)):
+        raise ValueError(
+            _("train.start_from needs plain lora, loha or lokr, without dora, tucker and pissa: other starts differ")
+        )
     if train.offload_optimizer and train.optimizer.startswith("paged-"):
         raise ValueError(
             _(
@@ -130,10 +144,36 @@ def _check_training(config: Config) -> None:
                 steps=train.steps,
             )
         )
+    if config.prior.keeps_output:
+        _check_output(config)
     if train.compile:
         _check_compile(config)
-    if train.optimizer == "prodigy":
+    if train.optimizer in PRODIGIES:
         _check_prodigy(config)
+    if train.optimizer in SCHEDULE_FREE:
+        _check_schedule_free(config)
+    if train.max_norm and not config.method.is_multilinear:
+        raise ValueError(
+            _(
+                "train.max_norm needs a method whose factors can be scaled, such as plain lora, loha or lokr; "
+                "method.name = {method} is none with these settings",
+                method=config.method.name,
+            )
+        )
+
+
+def _check_output(config: Config) -> None:
+    """Reject what would make the base's output another one, or leave no word to replace."""
+    if not config.data.trigger.strip():
+        raise ValueError(_("prior.kind = output needs data.trigger, the word that prior.prompt replaces"))
+    trained = {
+        "targets.text_encoder": config.targets.text_encoder != "none",
+        "tokens.word": bool(config.tokens.word),
+    }
+    for key in (key for key, is_trained in trained.items() if is_trained):
+        raise ValueError(
+            _("prior.kind = output does not go with {key}: the base's output needs the base's own text", key=key)
+        )
 
 
 def _check_compile(config: Config) -> None:
@@ -150,19 +190,42 @@ def _check_compile(config: Config) -> None:
         raise ValueError(_("train.compile = true does not go with {key}", key=key))
 
 
-def _is_plain_lora(config: Config) -> bool:
-    method = config.method
-    return isinstance(method, LoRA) and not (method.dora or method.tucker or method.start != "zero")
+def _check_schedule_free(config: Config) -> None:
+    """Reject what changes parameters or their rates behind the back of an average of all steps."""
+    train = config.train
+    clash = {
+        f"train.schedule = {train.schedule}": train.schedule != "constant",
+        "train.ema": bool(train.ema),
+        "train.max_norm": bool(train.max_norm),
+        "tokens.norm_prior": bool(config.tokens.norm_prior),
+        f"method.name = {config.method.name}": config.method.moves_after_optimizer,
+    }
+    for key in (key for key, clashes in clash.items() if clashes):
+        raise ValueError(
+            _(
+                "train.optimizer = {optimizer} averages all steps itself and does not go with {key}",
+                optimizer=train.optimizer,
+                key=key,
+            )
+        )
 
 
 def _check_prodigy(config: Config) -> None:
     """Reject a small or a second learning rate, which Prodigy cannot use."""
-    peak = config.train.learning_rate
+    peak, optimizer = config.train.learning_rate, config.train.optimizer
     if peak < 0.1:
-        raise ValueError(_("train.optimizer = prodigy finds its own step size and needs a train.learning_rate near 1"))
+        raise ValueError(
+            _(
+                "train.optimizer = {optimizer} finds its own step size and needs a train.learning_rate near 1",
+                optimizer=optimizer,
+            )
+        )
+    if optimizer != "prodigy" and parse_arguments(optimizer, config.train.optimizer_args).get("split_groups", True):
+        return  # it finds a step size for each group
     text = config.train.text_encoder_learning_rate if config.targets.trains_denoiser else 0.0
     rates = {
         "train.text_encoder_learning_rate": (text, peak),
+        "train.text_encoder_2_learning_rate": (config.train.text_encoder_2_learning_rate, peak),
         "tokens.learning_rate": (config.tokens.learning_rate, peak),
         **{f"method.{name}": (getattr(config.method, name, 1.0), 1.0) for name in ("plus_ratio", "gate_ratio")},
         **{f'targets.blocks."{name}"': (block.learning_rate, 1.0) for name, block in config.targets.blocks.items()},
@@ -171,9 +234,10 @@ def _check_prodigy(config: Config) -> None:
         if rate not in (0, same):
             raise ValueError(
                 _(
-                    "{key} = {rate:g} is a learning rate of its own, and train.optimizer = prodigy finds one for "
+                    "{key} = {rate:g} is a learning rate of its own, and train.optimizer = {optimizer} finds one for "
                     "everything; remove it, or use adamw",
                     key=key,
+                    optimizer=optimizer,
                     rate=rate,
                 )
             )

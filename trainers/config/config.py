@@ -39,7 +39,7 @@ class Config(Section):
     @property
     def unread_trigger(self) -> str:
         """The trigger word if the base leaves it out of texts; with class images, it has to tell them from yours."""
-        return "" if self.data.read_trigger or self.prior.image_count else " ".join(self.data.trigger.split())
+        return "" if self.data.read_trigger or self.prior.is_on else " ".join(self.data.trigger.split())
 
     @field_validator("name")
     @classmethod

@@ -36,6 +36,8 @@ BaseStorage = Literal["auto", "full", "int8", "nf4"]
 SEED = (0, 2**63 - 1)
 STEPS = (1, 1000)
 """Denoising steps."""
+GUIDANCE = (1, 50)
+"""Classifier-free guidance scale; 1 is off."""
 SIDE = (8, 4096)
 """Width and height in pixels."""
 STRENGTH = (-100, 100)
@@ -45,8 +47,7 @@ COUNT = (1, 16)
 
 Seed = Annotated[int, Field(ge=SEED[0], le=SEED[1])]
 DenoisingSteps = Annotated[int, Field(ge=STEPS[0], le=STEPS[1])]
-Guidance = Annotated[float, Field(ge=1, le=50)]
-"""Classifier-free guidance scale; 1 is off."""
+Guidance = Annotated[float, Field(ge=GUIDANCE[0], le=GUIDANCE[1])]
 Side = Annotated[int, Field(ge=SIDE[0], le=SIDE[1])]
 Strength = Annotated[float, Field(ge=STRENGTH[0], le=STRENGTH[1])]
 Count = Annotated[int, Field(ge=COUNT[0], le=COUNT[1])]

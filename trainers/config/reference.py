@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ def _kind(field: FieldInfo) -> str:
         name, str(annotation).replace("trainers.adapters.targets.", "").replace("tuple[str, ...]", "list of text")
     )
     kind = (
-        kind.replace("dict[str, BlockOverride]", "table")
+        re.sub(r"dict\[str, [\w.]+\]", "table", kind)
         .replace("tuple[int, ...]", "list of whole numbers")
         .replace("str | ", "text or ")
     )

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from trainers.config.limits import SEED, SIDE, DenoisingSteps, Guidance, Sampler
+from trainers.config.optimizers import PRODIGIES, SCHEDULE_FREE, parse_arguments
 from trainers.config.times import Times, parse_times
 from trainers.messages import Message as _
 from trainers.section import Section, Shown
@@ -86,11 +87,32 @@ class Base(Section):
         return self.model_copy(update={"storage": "full", "double_quantisation": True, "scale_code": "dynamic"})
 
 
+class ImageSet(Section):
+    """Settings of the images of one subfolder; what is not set is as for all images."""
+
+    weight: float = Field(1.0, gt=0, le=100)
+    """Factor of the loss of these images."""
+    repeats: int = Field(1, ge=1, le=1000)
+    """Factor of their repeats per epoch."""
+    resolutions: tuple[Annotated[int, Field(ge=16, le=2048)], ...] = ()
+    """Training resolutions; each image is trained at each of them."""
+    flip: bool | None = None
+    crop: Literal["centre", "random"] | None = None
+    caption: str | None = None
+    caption_dropout: Fraction | None = None
+    wildcards: bool | None = None
+    tag_dropout: Fraction | None = None
+    shuffle_tags: bool | None = None
+    keep_tags: Annotated[int, Field(ge=0, le=75)] | None = None
+
+
 class Data(Section):
     images: Annotated[str, Shown(place="pictures")] = ""
     """Folder of images, relative to the config file, with `NAME.txt` captions, `NAME-mask.png` and `NAME.crop.json`."""
     resolution: Annotated[int, Shown(words="size")] = Field(0, ge=0, le=2048)
     """Training resolution in pixels (side of a square; buckets keep its area); 0 = the base model's."""
+    more_resolutions: Annotated[tuple[int, ...], Shown(title="Further resolutions", words="multi resolution")] = ()
+    """Further resolutions at which each image is trained, too, as further images: `768, 1024`."""
     max_aspect: Annotated[float, Shown(words="aspect ratio bucket enable_bucket min_bucket_reso max_bucket_reso")] = (
         Field(2.0, ge=1, le=4)
     )
@@ -113,18 +135,55 @@ class Data(Section):
     """Caption for images without one; `{name}` is the file name as words. Empty = the file name."""
     caption_dropout: Annotated[Fraction, Shown(group="captions")] = 0.05
     """Share of samples trained without caption and trigger word; classifier-free guidance needs some."""
+    wildcards: Annotated[bool, Shown(title="Alternatives in captions", group="captions", words="enable_wildcard")] = (
+        False
+    )
+    """Each line of a caption file, and each part of `{a|b}`, is an alternative, one at random for each sample."""
+    tag_dropout: Annotated[Fraction, Shown(group="captions", words="caption_tag_dropout_rate")] = 0.0
+    """Share of comma-separated tags left out of each sample; the trigger word and `keep_tags` stay."""
     shuffle_tags: Annotated[bool, Shown(group="captions")] = False
     """Shuffle comma-separated tags for each sample."""
     keep_tags: Annotated[int, Shown(group="captions")] = Field(0, ge=0, le=75)
-    """Tags at the start of the caption that shuffling keeps in place (the trigger word always stays first)."""
+    """Tags at the start of the caption that are neither shuffled nor left out (the trigger word always stays first)."""
     chunks: Annotated[int, Shown(group="captions")] = Field(1, ge=1, le=3)
     """Maximum caption length in chunks of 75 tokens; longer captions are truncated, with a warning."""
     held_out: Annotated[float, Shown(title="Held-out images", words="validation split overfitting")] = Field(
         0.0, ge=0, le=0.5
     )
     """Share of the images kept out of training, whose loss is measured at each sampled step; 0 = none."""
+    sets: Annotated[dict[str, ImageSet], Shown(title="Settings by folder", words="dataset subset concept")] = Field(
+        default_factory=dict
+    )
+    """Settings for the images of subfolders: `[data.sets."10_dusk"]` with `weight`, `repeats`, `resolutions` …"""
     cache: Annotated[bool, Shown(group="memory")] = True
     """Cache latents, and text embeddings that do not vary by step, on disk."""
+
+    @field_validator("more_resolutions")
+    @classmethod
+    def _possible(cls, sides: tuple[int, ...]) -> tuple[int, ...]:
+        for side in sides:
+            if not 16 <= side <= 2048:
+                raise ValueError(_("{side} is not a resolution from 16 to 2048", side=side))
+        return sides
+
+    def of_folder(self, folder: str) -> Data:
+        """The settings of the images of a subfolder."""
+        chosen = self.sets.get(folder)
+        if chosen is None:
+            return self
+        own = chosen.model_dump(exclude_none=True, exclude={"weight", "repeats", "resolutions"})
+        first, *more = chosen.resolutions or (self.resolution, *self.more_resolutions)
+        return self.model_copy(update={**own, "resolution": first, "more_resolutions": tuple(more)})
+
+    def count_shown(self, folder: str, repeats: int) -> int:
+        """How often an epoch shows an image of a subfolder, of which the name has these repeats."""
+        times = 1 + len(self.of_folder(folder).more_resolutions)
+        return times * repeats * self.repeats * self.sets.get(folder, ImageSet()).repeats
+
+    @property
+    def of_folders(self) -> tuple[Data, ...]:
+        """The settings of all images, and of those of each subfolder with its own."""
+        return (self, *map(self.of_folder, self.sets))
 
 
 class Tokens(Section):
@@ -156,18 +215,30 @@ class Tokens(Section):
 
 
 class Loss(Section):
-    kind: Annotated[Literal["mse", "huber"], Shown(title="Loss", words="l2")] = "mse"
-    """Squared error, or pseudo-Huber, which is less sensitive to outlier images."""
+    kind: Annotated[Literal["mse", "huber", "smooth-l1"], Shown(title="Loss", words="l2")] = "mse"
+    """Squared error, or pseudo-Huber, which is less sensitive to outlier images; `smooth-l1` is that divided by δ."""
     huber_delta: Annotated[float, Shown(words="huber_c")] = Field(0.1, gt=0, le=10)
-    """Error above which pseudo-Huber grows linearly; used with `kind = "huber"`."""
-    weighting: Literal["auto", "min-snr", "sigma-squared", "cosmap", "none"] = "auto"
-    """Weighting by time: `auto` is min-SNR; `none` for flows and for v ending in noise; σ² and `cosmap` for flows."""
+    """Error δ above which pseudo-Huber grows linearly; a schedule's value at pure noise."""
+    huber_schedule: Literal["constant", "exponential", "snr"] = "constant"
+    """δ by time, from 1 at the clean image to `huber_delta` at pure noise: δ^(t/T), or δ + (1 − δ) / (1 + σ)²."""
+    weighting: Literal[
+        "auto", "min-snr", "debiased", "debiased-v", "debiased-v-root", "sigma-squared", "cosmap", "none"
+    ] = "auto"
+    """By time: `auto` is min-SNR, or `none` for flows and v ending in noise; `debiased` for ε; the rest for flows."""
     min_snr_gamma: Annotated[float, Shown(title="Min-SNR gamma", words="snr")] = Field(5.0, ge=0, le=100)
     """Timestep weight min(SNR, gamma) / SNR, or / (SNR + 1) for v-prediction (Hang et al. 2023); 0 = equal weights."""
     noise_offset: float = Field(0.0, ge=0, le=1)
     """Constant offset added to each noise channel, to learn very dark or bright images; 0 = off."""
+    noise_offset_random: bool = False
+    """Draw each image's offset from 0 up to `noise_offset`."""
+    multires_iterations: Annotated[int, Shown(title="Multi-resolution noise", words="pyramid")] = Field(0, ge=0, le=10)
+    """Levels of coarser noise that are added to the noise, to learn very dark or bright images; 0 = off."""
+    multires_discount: Annotated[float, Shown(title="Strength of coarser noise")] = Field(0.3, gt=0, le=1)
+    """Factor of each coarser level of multi-resolution noise to the one before."""
     input_perturbation: float = Field(0.0, ge=0, le=1)
     """Further noise on the input alone, which need not be predicted, as a share of the noise; 0 = off."""
+    input_perturbation_random: bool = False
+    """Draw each image's share of further noise from 0 up to `input_perturbation`."""
     timesteps: Annotated[
         str,
         Shown(words="timestep_bias min_timestep max_timestep timestep_sampling logit_normal sigmoid flow shift snr"),
@@ -196,6 +267,10 @@ class Loss(Section):
 
 
 class Prior(Section):
+    kind: Annotated[
+        Literal["images", "output"], Shown(title="What is kept", words="dop differential output preservation")
+    ] = "images"
+    """Keep `images` of a class, or the base's `output` for your captions with the class prompt as the trigger word."""
     prompt: Annotated[
         str, Shown(title="Class prompt", words="dreambooth class_prompt prior preservation regularization reg_data_dir")
     ] = ""
@@ -222,7 +297,17 @@ class Prior(Section):
     @property
     def image_count(self) -> int:
         """Number of class images to generate and train on."""
-        return self.images if self.prompt and self.weight > 0 else 0
+        return self.images if self.kind == "images" and self.is_on else 0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the loss has a second term, for which each batch has as many images again."""
+        return bool(self.prompt) and self.weight > 0
+
+    @property
+    def keeps_output(self) -> bool:
+        """Whether that term is the difference from the base's prediction."""
+        return self.kind == "output" and self.is_on
 
 
 class Train(Section):
@@ -236,10 +321,29 @@ class Train(Section):
     """Learning rate of the UNet layers (Prodigy: 1)."""
     text_encoder_learning_rate: Annotated[float, Shown(words="lr te_lr text_encoder_lr clip")] = Field(0.0, ge=0, le=10)
     """Learning rate of the text encoder layers; 0 = half of the UNet's (Prodigy: the same)."""
+    text_encoder_2_learning_rate: Annotated[float, Shown(words="lr text_encoder_lr2 learning_rate_te2 clip")] = Field(
+        0.0, ge=0, le=10
+    )
+    """Learning rate of the second text encoder's layers; 0 = that of the first."""
     text_encoder_stop: Fraction = 1.0
     """Share of the run after which the text encoder layers stop training."""
-    optimizer: Literal["adamw", "adamw8bit", "paged-adamw", "paged-adamw8bit", "adafactor", "prodigy", "lion"] = "adamw"
-    """AdamW suits most cases; Prodigy finds its own step size; Adafactor and Lion save memory; paged needs CUDA."""
+    optimizer: Literal[
+        "adamw",
+        "adamw8bit",
+        "paged-adamw",
+        "paged-adamw8bit",
+        "adafactor",
+        "prodigy",
+        "lion",
+        "came",
+        "schedule-free",
+        "prodigy-schedule-free",
+    ] = "adamw"
+    """AdamW suits most; Prodigy finds its step size; Adafactor, Lion, CAME save memory; schedule-free ones average."""
+    optimizer_args: Annotated[str, Shown(title="Optimizer arguments", words="optimizer_args betas eps")] = Field(
+        "", max_length=500
+    )
+    """Further arguments of the optimizer, from a list for each: `betas=0.9,0.99 eps=1e-8`."""
     d_coef: Annotated[float, Shown(title="Step size of Prodigy", words="prodigy")] = Field(1.0, gt=0, le=100)
     """Prodigy: factor of the step size that it finds."""
     offload_optimizer: Annotated[bool, Shown(group="memory")] = False
@@ -248,14 +352,22 @@ class Train(Section):
     """AdamW: step all parameters in one kernel; off keeps the rounding of earlier versions and is slower."""
     weight_decay: float = Field(0.01, ge=0, le=10)
     """Decoupled weight decay."""
-    schedule: Literal["constant", "cosine", "linear", "polynomial"] = "constant"
+    schedule: Literal["constant", "cosine", "linear", "polynomial", "rex"] = "constant"
     """Learning rate schedule after the warm-up."""
+    rex_d: Annotated[float, Shown(title="d of REX")] = Field(0.5, gt=0, lt=1)
+    """REX: at a remaining share z of the run the rate is z / (1 − d + d z); a larger d keeps it high for longer."""
+    floor: Annotated[Fraction, Shown(title="Lowest learning rate", words="lr_scheduler_min_lr_ratio min_lr")] = 0.0
+    """Share of the peak learning rate to which a falling schedule falls, instead of 0."""
     cycles: Annotated[int, Shown(words="lr_scheduler_num_cycles cosine_with_restarts")] = Field(1, ge=1, le=1000)
     """Cycles of a cosine schedule: each one falls from the peak again; 1 = it falls once."""
     warmup: Annotated[int, Shown(words="lr_warmup_steps")] = Field(0, ge=0)
     """Steps of linear learning rate warm-up."""
     max_grad_norm: Annotated[float, Shown(title="Gradient clipping", words="gradient clipping")] = Field(1.0, ge=0)
-    """Maximum gradient norm (clipping); 0 = off."""
+    """Maximum gradient norm (clipping); 0 = off, and always off for Prodigy schedule-free."""
+    max_norm: Annotated[float, Shown(title="Maximum norm of a layer's change", words="scale_weight_norms")] = Field(
+        0.0, ge=0, le=1000
+    )
+    """After each step, scale a layer's change down to this Frobenius norm if it is larger; 0 = off."""
     gradient_checkpointing: Annotated[bool, Shown(group="memory")] = False
     """Recompute activations in the backward pass: less memory, about a third slower, same result."""
     compile: Annotated[bool, Shown(group="memory", words="torch_compile torch.compile inductor")] = False
@@ -287,7 +399,7 @@ class Train(Section):
     start_from: Annotated[
         str, Shown(title="Style to train on", place="styles", words="network_weights continue lora_network_weights")
     ] = ""
-    """Style file to train on: plain LoRA of this base, of at most `method.rank`. Empty = start from nothing."""
+    """Style file to train on: of this base, with LoRA any that changes weights. Empty = start from nothing."""
 
     @field_validator("memory", mode="before")
     @classmethod
@@ -297,13 +409,29 @@ class Train(Section):
     @property
     def text_rate(self) -> float:
         """The text encoders' learning rate: the configured one, or half of the UNet's, or the UNet's with Prodigy."""
-        share = 1.0 if self.optimizer == "prodigy" else 0.5
+        share = 1.0 if self.optimizer in PRODIGIES else 0.5
         return self.text_encoder_learning_rate or self.learning_rate * share
+
+    @property
+    def clipping(self) -> float:
+        """Maximum gradient norm; infinite if gradients are not clipped."""
+        off = self.optimizer == "prodigy-schedule-free"  # which scales its updates itself
+        return math.inf if off or not self.max_grad_norm else self.max_grad_norm
+
+    @property
+    def averages(self) -> bool:
+        """Whether the style is an average of steps, not the last one."""
+        return bool(self.ema) or self.optimizer in SCHEDULE_FREE
+
+    @model_validator(mode="after")
+    def _known_arguments(self) -> Train:
+        parse_arguments(self.optimizer, self.optimizer_args)
+        return self
 
 
 class Sample(Section):
     prompts: Annotated[tuple[str, ...], Shown(place="step 3", words="sample_prompts")] = ()
-    """Prompts of the samples, drawn before, during and after training; empty = four that `subjects` decides."""
+    """Prompts of the samples, with options as in `a fox --n dull --d 3 --s 20 --l 7 --w 512`; empty = by `subjects`."""
     subjects: Annotated[Subjects, Shown(title="Preview subjects")] = "new"
     """Without prompts: `new` subjects that no caption names, the trigger word in new `scenes`, or `captions`."""
     prefix: str = Field("", max_length=500)

@@ -48,11 +48,15 @@ class Technique:
     def is_on(self, table: Mapping[str, Any]) -> bool:
         """Whether a settings table turns it on."""
         section, name = self.key.split(".")
-        value = table.get(section, {}).get(name)
+        inner = table.get(section, {})
+        value = inner.get(name)
+        if self.key == CLASS_PROMPT and inner.get("kind") == "output":  # keeps no images
+            return False
         return bool(value) if self.takes_words else bool(value == self.value)
 
 
 LAYERS = ("linear", "convolution")
+CLASS_PROMPT = "prior.prompt"
 TEXTUAL_INVERSION = "textual-inversion"
 
 TECHNIQUES: tuple[Technique, ...] = (
@@ -114,7 +118,7 @@ TECHNIQUES: tuple[Technique, ...] = (
         "those of the method",
         ("data",),
         "Also trains on the base's own pictures of a class, so that it does not forget them.",
-        "prior.prompt=TEXT",
+        f"{CLASS_PROMPT}=TEXT",
     ),
     Technique(
         "qlora",

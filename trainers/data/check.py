@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trainers.config.sections import Data
-from trainers.data.captions import base_caption
+from trainers.data.captions import base_caption, caption_lines
 from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError
 from trainers.data.findings import (
     Finding,
@@ -33,16 +33,19 @@ def check_images(
     `count_tokens` counts a caption's tokens without start and end; without it, lengths are not checked.
     Raises VelaturaError when there is no such folder.
     """
-    listing = list_folder(folder)
+    listing = list_folder(folder, settings.sets)
     readable: list[Measured] = []
+    joined: list[Path] = []
     broken: list[Finding] = []
     for path in listing.images:
         try:
-            readable.append(_measure(path, settings, resolution, stride))
+            of_folder = settings.of_folder(listing.folders.get(path, ""))
+            readable.append(_measure(path, of_folder, resolution, stride))
+            joined += [] if of_folder.wildcards else [path]
         except UnreadableError as error:
             broken.append(unreadable(path.name, error))
     faults = find_faults(readable, settings, resolution, count_tokens)
-    return sort_by_severity([*broken, *_not_images(listing), *_parts(listing), *faults])
+    return sort_by_severity([*broken, *_not_images(listing), *_parts(listing), *_lines(joined), *faults])
 
 
 def _measure(path: Path, settings: Data, resolution: int, stride: int) -> Measured:
@@ -75,6 +78,20 @@ def _parts(listing: Listing) -> list[Finding]:
         fix = _("A mask is called fox-mask.png and a crop fox.crop.json, beside a picture fox.")
         findings.append(Finding("note", sentence, fix, listing.lone))
     return findings
+
+
+def _lines(paths: list[Path]) -> list[Finding]:
+    """A finding about captions with several lines, which are read as one."""
+    names = tuple(path.name for path in paths if len(caption_lines(path) or ()) > 1)
+    if not names:
+        return []
+    sentence = plural(
+        "The caption of {names} has several lines, which are read as one.",
+        "The captions of {names} have several lines, which are read as one.",
+        len(names),
+        names=some(names),
+    )
+    return [Finding("note", sentence, _("If each line is an alternative, set data.wildcards = true."), names)]
 
 
 def _not_images(listing: Listing) -> list[Finding]:

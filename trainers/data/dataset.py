@@ -9,7 +9,7 @@ image in a small bucket is not used more often than others, as it would be if ea
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +19,11 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from trainers.config.sections import Data
+from trainers.config.sections import Data, ImageSet
 from trainers.data.buckets import Bucket, Pair, bucket_for, fit, resized
-from trainers.data.captions import base_caption, draw_caption
+from trainers.data.captions import base_captions, count_alternatives, draw_caption, expand
 from trainers.data.decode import flatten
-from trainers.data.ingest import list_folder
+from trainers.data.ingest import Listing, list_folder
 from trainers.data.likeness import pixel_hash
 from trainers.data.source import read_source
 from trainers.errors import VelaturaError
@@ -32,6 +32,8 @@ from trainers.randomness import generator, seed_for
 LATENT_FACTOR = 8
 CENTRE = (0.5, 0.5)
 MOST_HELD_OUT = 16
+MOST_TEXTS = 64
+"""Alternatives of an image's caption up to which their embeddings are cached."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Item:
 
     path: Path
     caption: str
-    """Caption without trigger word."""
+    """Caption without trigger word; the first alternative."""
     size: Pair
     """(height, width) in pixels, upright and cropped."""
     content_hash: str
@@ -52,6 +54,12 @@ class Item:
     """Hash of the pixels' weights; "" if all pixels count alike."""
     repeats: int = 1
     """Repeats in an epoch, times `data.repeats`."""
+    captions: tuple[str, ...] = ()
+    """Alternative captions with their wildcards, if there is more than `caption`."""
+    settings: Data | None = None
+    """Settings of its folder, if these differ from those of all images."""
+    weight: float = 1.0
+    """Factor of its loss."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,16 @@ class Dataset:
         return tuple(tuple(i for i in shown if self.items[i].bucket.shape == shape) for shape in shapes)
 
     @cached_property
+    def has_few_texts(self) -> bool:
+        """Whether its captions become so few texts that their embeddings are worth a cache."""
+        varied = any(settings.shuffle_tags or settings.tag_dropout for settings in map(self.settings_of, self.items))
+        return not varied and all(count_alternatives(item.captions) <= MOST_TEXTS for item in self.items)
+
+    def settings_of(self, item: Item) -> Data:
+        """The settings of an item: its folder's, or those of all images."""
+        return item.settings or self.settings
+
+    @cached_property
     def shown(self) -> int:
         """Images of an epoch."""
         return sum(item.repeats for item in self.items) * self.settings.repeats
@@ -117,12 +135,14 @@ class Dataset:
 
     def _draw(self, number: int, index: int) -> Draw:
         flip, crop = False, CENTRE
-        if self.settings.flip:
+        settings = self.settings_of(self.items[index])
+        if settings.flip:
             flip = torch.rand((), generator=generator(self.seed, "flip", number, index)).item() < 0.5
-        if self.settings.crop == "random":
+        if settings.crop == "random":
             down, right = torch.rand(2, generator=generator(self.seed, "crop", number, index)).tolist()
             crop = (down, right)
-        caption = draw_caption(self.items[index].caption, self.settings, self.seed, number, index, self.word)
+        captions = self.items[index].captions or (self.items[index].caption,)
+        caption = draw_caption(captions, settings, self.seed, number, index, self.word)
         return Draw(index, flip, crop, caption)
 
     def _order(self, cycle: int, buckets: tuple[tuple[int, ...], ...]) -> list[tuple[int, int]]:
@@ -147,38 +167,59 @@ def load_dataset(folder: Path, settings: Data, seed: int, resolution: int, strid
 
     Raises VelaturaError if the folder has no images or one of them cannot be read.
     """
-    listing = list_folder(folder)
+    listing = list_folder(folder, settings.sets)
     if not listing.images:
         raise VelaturaError("There are no images in {folder}.", folder=folder)
-    items = []
-    for path in listing.images:
-        masked = settings.transparency == "mask"
-        source = read_source(path, masked)
-        image, weights = source.picture(), source.weights(masked)
-        bucket = bucket_for(*image.size, resolution, stride, settings.max_aspect, settings.max_upscale)
-        size, hashed = (image.height, image.width), "" if weights is None else pixel_hash(weights)
-        caption, repeats = base_caption(path, settings), listing.repeats.get(path, 1)
-        items.append(Item(path, caption, size, pixel_hash(image), bucket, masked, hashed, repeats))
+    items = [item for path in listing.images for item in _read_items(path, listing, settings, resolution, stride)]
     kept, held_out = _split(items, settings.held_out, seed)
     return Dataset(kept, settings, seed, word, held_out)
 
 
+def _read_items(path: Path, listing: Listing, whole: Data, resolution: int, stride: int) -> Iterator[Item]:
+    """An image at each of its resolutions, with the settings of its folder."""
+    folder = listing.folders.get(path, "")
+    settings, chosen = whole.of_folder(folder), whole.sets.get(folder, ImageSet())
+    masked = settings.transparency == "mask"
+    source = read_source(path, masked)
+    image, weights = source.picture(), source.weights(masked)
+    hashed = "" if weights is None else pixel_hash(weights)
+    captions = base_captions(path, settings)
+    first = Item(
+        path,
+        expand(captions[0], settings),
+        (image.height, image.width),
+        pixel_hash(image),
+        bucket_for(*image.size, settings.resolution or resolution, stride, settings.max_aspect, settings.max_upscale),
+        masked,
+        hashed,
+        listing.repeats.get(path, 1) * chosen.repeats,
+        captions if settings.wildcards else (),
+        None if settings is whole else settings,
+        chosen.weight,
+    )
+    yield first
+    for side in settings.more_resolutions:
+        bucket = bucket_for(*image.size, side, stride, settings.max_aspect, settings.max_upscale)
+        yield replace(first, bucket=bucket)
+
+
 def _split(items: Sequence[Item], share: float, seed: int) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """The items to train on, and a share held out to measure on: at least one, at most `MOST_HELD_OUT`.
+    """The items to train on, and a share of the images held out to measure on: at least one, at most `MOST_HELD_OUT`.
 
     VelaturaError if nothing would be left to train on.
     """
     if not share:
         return tuple(items), ()
-    if len(items) < 2:
+    images = list({item.path: item for item in reversed(items)}.values())[::-1]  # each at its first resolution
+    if len(images) < 2:
         raise VelaturaError("data.held_out keeps images out of training, so it needs at least two; found one")
-    count = min(MOST_HELD_OUT, max(1, round(share * len(items))))
-    drawn = sorted(range(len(items)), key=lambda place: seed_for(seed, "held out", items[place].content_hash, place))
-    chosen = set(drawn[:count])
-    kept, held_out = (
-        tuple(item for place, item in enumerate(items) if (place in chosen) == wanted) for wanted in (False, True)
+    count = min(MOST_HELD_OUT, max(1, round(share * len(images))))
+    drawn = sorted(range(len(images)), key=lambda place: seed_for(seed, "held out", images[place].content_hash, place))
+    chosen = {images[place].path for place in drawn[:count]}
+    return (
+        tuple(item for item in items if item.path not in chosen),
+        tuple(image for image in images if image.path in chosen),
     )
-    return kept, held_out
 
 
 def pixels(item: Item, draw: Draw) -> Tensor:

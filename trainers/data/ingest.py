@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -12,16 +12,19 @@ from pathlib import Path
 import numpy as np
 
 from trainers.atomic_files import replace_file
-from trainers.data.captions import caption_from_name, own_caption
+from trainers.data.captions import caption_from_name, caption_lines
 from trainers.data.decode import FORMATS_IN_WORDS, IT, UnreadableError, alpha_mask, flatten, open_image
 from trainers.data.likeness import NearDuplicates, fingerprint, pixel_hash
 from trainers.data.repeats import FILE as REPEATS
 from trainers.data.repeats import (
     FOLDER,
+    FOLDERS,
     describe_repeats,
     read_folder_name,
+    read_folders,
     read_repeats,
     suggest_trigger,
+    write_folders,
     write_repeats,
 )
 from trainers.data.source import CROP_ENDING, Source, crop_file, is_mask_name, mask_file, read_source, split_masks
@@ -102,28 +105,33 @@ class Listing:
     """Crop files and images named like masks that belong to no image."""
     repeats: Mapping[Path, int] = field(default_factory=dict)
     """Repeats of an image in an epoch, if not 1."""
+    folders: Mapping[Path, str] = field(default_factory=dict)
+    """Name of an image's subfolder, if it has one."""
 
 
-def list_folder(folder: Path) -> Listing:
-    """List the images of a folder and of its subfolders with repeats in their names (`10_dusk`), sorted by name.
+def list_folder(folder: Path, subfolders: Collection[str] = ()) -> Listing:
+    """List the images of a folder and of some of its subfolders, sorted by name.
 
-    Hidden files and masks are left out. Raises VelaturaError when the folder is missing or not a folder.
+    These are those named, and those with repeats in their names (`10_dusk`). Hidden files and masks are left out.
+    Raises VelaturaError when the folder is missing or not a folder.
     """
     if not folder.is_dir():
         problem = _("it is a file") if folder.exists() else _("there is no such folder")
         raise VelaturaError("{folder} cannot be used as a folder of images: {found}.", folder=folder, found=problem)
     entries = _entries(folder)
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
-    numbered = [entry for entry in folders if FOLDER.fullmatch(entry.name)]
-    known = read_repeats(folder)
+    numbered = [entry for entry in folders if entry.name in subfolders or FOLDER.fullmatch(entry.name)]
+    known, names = read_repeats(folder), read_folders(folder)
     parts = [_list_files(entries, known, 1)]
-    parts += [_list_files(_entries(inner), {}, read_folder_name(inner.name)[0]) for inner in numbered]
+    parts[0] = replace(parts[0], folders={path: names[path.name] for path in parts[0].images if path.name in names})
+    parts += [_list_files(_entries(inner), {}, read_folder_name(inner.name)[0], inner.name) for inner in numbered]
     return Listing(
         images=tuple(image for part in parts for image in part.images),
         others=tuple(file for part in parts for file in part.others),
         subfolders=tuple(entry.name for entry in folders if entry not in numbered and _holds_images(entry)),
         lone=tuple(name for part in parts for name in part.lone),
         repeats={image: count for part in parts for image, count in part.repeats.items()},
+        folders={image: name for part in parts for image, name in part.folders.items()},
     )
 
 
@@ -138,8 +146,8 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(shown, key=lambda entry: (entry.name.casefold(), entry.name))
 
 
-def _list_files(entries: list[Path], repeats: Mapping[str, int], otherwise: int) -> Listing:
-    """The files of a folder itself; `repeats` by image name, `otherwise` for the other images."""
+def _list_files(entries: list[Path], repeats: Mapping[str, int], otherwise: int, folder: str = "") -> Listing:
+    """The files of a folder itself; `repeats` by image name, `otherwise` for the other images; `folder` is its name."""
     files = [entry for entry in entries if not entry.is_dir()]
     images = split_masks(file for file in files if file.suffix.lower() in SUFFIXES)[0]
     crops = {crop_file(image).name for image in images}
@@ -153,10 +161,13 @@ def _list_files(entries: list[Path], repeats: Mapping[str, int], otherwise: int)
             if (file.name.endswith(CROP_ENDING) and file.name not in crops) or (is_mask_name(file) and file in images)
         ),
         repeats={image: count for image in images if (count := repeats.get(image.name, otherwise)) != 1},
+        folders={image: folder for image in images if folder},
     )
 
 
-def ingest(source: Path, target: Path, keep_transparency: bool, captions: bool = True) -> IngestReport:
+def ingest(
+    source: Path, target: Path, keep_transparency: bool, captions: bool = True, subfolders: Collection[str] = ()
+) -> IngestReport:
     """Write every image of a folder to `target` as a lossless PNG without metadata.
 
     Its caption (unless not `captions`), crop, mask and repeats are copied too. Files are named `0001-fox-in-snow.png`
@@ -165,7 +176,7 @@ def ingest(source: Path, target: Path, keep_transparency: bool, captions: bool =
     VelaturaError, with nothing left in `target`, if the source is missing or has no readable image, or if `target` is
     in use or cannot be written.
     """
-    listing = list_folder(source)
+    listing = list_folder(source, subfolders)
     _check_target(target)
     skipped = [
         UnreadableError(
@@ -175,6 +186,7 @@ def ingest(source: Path, target: Path, keep_transparency: bool, captions: bool =
     ]
     kept: list[Kept] = []
     repeats: dict[str, int] = {}
+    folders: dict[str, str] = {}
     hashes: list[str] = []
     prints: list[np.ndarray] = []
     new_folder = not target.exists()
@@ -182,17 +194,19 @@ def ingest(source: Path, target: Path, keep_transparency: bool, captions: bool =
         for path in listing.images:
             try:
                 read = _read(path, keep_transparency)
-                caption = own_caption(path) if captions else None
+                lines = caption_lines(path) if captions else None
             except UnreadableError as error:
                 skipped.append(error)
                 continue
             place = target / _safe_name(len(kept) + 1, path.stem)
             kept.append(Kept(place, path.name))
             repeats[place.name] = listing.repeats.get(path, 1)
-            _write(place, read, caption)
+            folders[place.name] = listing.folders.get(path, "")
+            _write(place, read, None if lines is None else "\n".join(lines))
             hashes.append(pixel_hash(read.picture()))
             prints.append(fingerprint(flatten(read.picture())))
         write_repeats(target, repeats)
+        write_folders(target, {name: folder for name, folder in folders.items() if folder in subfolders})
     except OSError as error:
         _remove([image.path for image in kept], target if new_folder else None)
         raise VelaturaError(
@@ -258,7 +272,8 @@ def _remove(places: list[Path], folder: Path | None) -> None:
         part = place.with_name(place.name + ".part")
         for path in (place, place.with_suffix(".txt"), crop_file(place), mask_file(place), part):
             path.unlink(missing_ok=True)
-        place.with_name(REPEATS).unlink(missing_ok=True)
+        for beside in (REPEATS, FOLDERS):
+            place.with_name(beside).unlink(missing_ok=True)
     if folder is not None and folder.is_dir():
         folder.rmdir()
 

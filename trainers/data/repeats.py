@@ -3,8 +3,9 @@
     images/10_dusk style/fox.png    shown 10 times in an epoch
     images/2_dusk style/owl.png     shown twice
 
-A run's folder holds its pictures side by side, and their repeats in `repeats.json`: {"0001-fox.png": 10}. Numbers begin
-with 1 to 9: folders that are only sorted by number (`01_boats`) have no repeats.
+A run's folder holds its pictures side by side, and their repeats in `repeats.json`: {"0001-fox.png": 10}. The folders
+that have settings of their own are in `folders.json`: {"0001-fox.png": "10_dusk style"}. Numbers begin with 1 to 9:
+folders that are only sorted by number (`01_boats`) have no repeats.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.messages import plural, some
 
-FILE = "repeats.json"
+FILE, FOLDERS = "repeats.json", "folders.json"
 MOST = 1000
 FOLDER = re.compile(r"([1-9]\d{0,2})_(.*)")
 
@@ -42,14 +43,33 @@ def suggest_trigger(pictures: Iterable[str]) -> str:
     return words.pop() if len(words) == 1 else ""
 
 
-def read_repeats(folder: Path) -> dict[str, int]:
-    """The repeats in a folder's `repeats.json`, by picture; VelaturaError if it is damaged."""
+def read_folders(folder: Path) -> dict[str, str]:
+    """The subfolders in a folder's `folders.json`, by picture; VelaturaError if it is damaged."""
+    table = _read(folder / FOLDERS)
+    if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
+        raise VelaturaError("{file} must name pictures with their folders", file=folder / FOLDERS)
+    return table
+
+
+def write_folders(folder: Path, names: Mapping[str, str]) -> None:
+    """Write `folders.json`, unless it would be empty."""
+    if names:
+        (folder / FOLDERS).write_text(json.dumps(names, indent=0) + "\n", encoding="utf-8")
+
+
+def _read(file: Path) -> object:
+    """The content of a JSON file; an empty table without one."""
     try:
-        table = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise VelaturaError("{file} cannot be read: {reason}", file=folder / FILE, reason=error) from error
+        raise VelaturaError("{file} cannot be read: {reason}", file=file, reason=error) from error
+
+
+def read_repeats(folder: Path) -> dict[str, int]:
+    """The repeats in a folder's `repeats.json`, by picture; VelaturaError if it is damaged."""
+    table = _read(folder / FILE)
     if not isinstance(table, dict) or not all(
         isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= MOST for count in table.values()
     ):

@@ -13,6 +13,7 @@ from typing import Any
 
 from trainers.config.config import Config
 from trainers.config.presets import STARTER
+from trainers.config.prompt_options import split_prompt
 from trainers.device import (
     check_devices,
     check_offload,
@@ -98,8 +99,9 @@ def native_size(model: str) -> tuple[int, int] | None:
 
 
 def check_resolution(config: Config, title: str, native: int, stride: int) -> None:
-    """Raise VelaturaError if the base cannot be trained at this resolution; all sizes are in pixels."""
-    resolution = config.data.resolution or native
+    """Raise VelaturaError if the base cannot be trained at one of the resolutions; all sizes are in pixels."""
+    sides = ((data.resolution or native, *data.more_resolutions) for data in config.data.of_folders)
+    resolution = min(side for each in sides for side in each)
     if resolution < stride:
         raise VelaturaError(
             "data.resolution = {resolution} is too small for {title}; use at least {stride}",
@@ -110,7 +112,17 @@ def check_resolution(config: Config, title: str, native: int, stride: int) -> No
 
 
 def check_sample_size(config: Config, title: str, stride: int) -> None:
-    """Raise VelaturaError if the base cannot draw samples of this size, in pixels."""
+    """Raise VelaturaError if the base cannot draw samples of this size, or of one in a prompt's options, in pixels."""
+    for prompt in config.sample.prompts:
+        options = split_prompt(prompt)[1]
+        if wrong := [side for name in ("width", "height") if (side := options.get(name, 0)) % stride]:
+            raise VelaturaError(
+                "sample.prompts: {side} pixels must be a multiple of {stride} for {title}, in {prompt!r:.120}",
+                side=wrong[0],
+                stride=stride,
+                title=title,
+                prompt=prompt,
+            )
     if config.sample.size % stride:
         raise VelaturaError(
             "sample.size = {size} must be a multiple of {stride} for {title}, or 0",

@@ -32,7 +32,10 @@ COPIES = 3
 """Swapped blocks on the device at once: one in use, one being copied, one not yet freed."""
 MAPS = 8
 """Peak of decoding in fp32 feature maps of the VAE's first level (7.6 by torch's profiler)."""
-STATE = {"adamw": 8.0, "adamw8bit": 2.1, "adafactor": 0.2, "prodigy": 16.0, "lion": 4.0}
+STATE = {
+    "adamw": 8.0, "adamw8bit": 2.1, "adafactor": 0.2, "prodigy": 16.0, "lion": 4.0, "came": 4.4, "schedule-free": 8.0,
+    "prodigy-schedule-free": 8.4,
+}  # fmt: skip
 """Bytes of optimizer state per trained parameter."""
 RESERVE = 0.6 * 2**30
 """Bytes taken by a graphics card's runtime and by fragmentation."""
@@ -99,7 +102,7 @@ def needs_of(config: Config, dtype: torch.dtype) -> Needs:
     model, encoders = empty_model(config.base, dtype)
     resolution = config.data.resolution or model.resolution
     side = resolution - resolution % model.stride
-    images = config.train.batch_size // config.train.devices * (2 if config.prior.image_count else 1)
+    images = config.train.batch_size // config.train.devices * (2 if config.prior.is_on else 1)
     numbers, activations = _trained(model, encoders, config, images, (side, side))
     return needs_with(model, encoders, config.base, activations, int(numbers * (8 + _state_of(config))), side**2)
 
@@ -162,7 +165,7 @@ def _state_of(config: Config) -> float:
     """Bytes of optimizer state and moving average per trained parameter."""
     name = config.train.optimizer
     paged = name.startswith("paged-") or config.train.offload_optimizer
-    return (0.0 if paged else STATE[name]) + (4.0 if config.train.ema else 0.0)
+    return (0.0 if paged else STATE[name]) + (4.0 if config.train.averages else 0.0)
 
 
 def empty_model(settings: Base, dtype: torch.dtype) -> tuple[Model, dict[str, nn.Module]]:

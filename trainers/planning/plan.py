@@ -127,7 +127,8 @@ def choices(needs: Needs, config: Config, swaps: bool = True) -> Iterator[Memory
 def has_idle_encoders(config: Config) -> bool:
     """Whether text encoders and VAE idle in most steps, since their outputs are cached."""
     trains = config.targets.text_encoder != "none" or bool(config.tokens.word)
-    return config.data.cache and config.data.crop == "centre" and not trains and not varies(config.data)
+    varied = any(settings.crop != "centre" or varies(settings) for settings in config.data.of_folders)
+    return config.data.cache and not trains and not varied
 
 
 def settings_of(choice: MemoryChoice, config: Config) -> Config:

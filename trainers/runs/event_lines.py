@@ -111,6 +111,8 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "score": ("step", "distance", "change", "error"),
     "early_stop": ("step", "nearest", "further"),
     "phase": ("phase",),
+    "problem": ("name", "message"),
+    "solved": ("name",),
     "expected": ("seconds",),
     "attempt": ("number",),
     "ranks": ("step", "ranks"),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 DATASET = "dataset"
 START = "start.safetensors"
 CLASSES = "classes"
-STOP = "stop"
+STOP, DRAW = "stop", "draw"
 LOCK = ".training"
 RANK_MAP = "ranks.png"
 """File in a run's folder with its rank map."""
@@ -198,6 +198,19 @@ class Run:
             content = b""
         words = content.decode(errors="ignore").replace("\0", "").strip()  # PowerShell writes UTF-16
         return "pause" if words == "pause" else "cancel" if words == "cancel" else "save"
+
+    def ask_to_draw(self) -> None:
+        """Ask the training for pictures of its next step."""
+        with whole_file(self.folder / DRAW) as building:
+            building.touch()
+
+    def asked_to_draw(self) -> bool:
+        """Whether pictures were asked for; the request is then taken back."""
+        try:
+            (self.folder / DRAW).unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
     def clear_stop(self) -> None:
         (self.folder / STOP).unlink(missing_ok=True)

@@ -89,7 +89,7 @@ def fewer_pictures(params: SamplingParams, count: int) -> SamplingParams:
 
 def _affordable(config: Config, params: SamplingParams, resolution: int) -> SamplingParams:
     """Every prompt with fewer denoising steps, then with fewer seeds, until pictures take their share of the time."""
-    train, classes = config.train, 2 if config.prior.image_count else 1
+    train, classes = config.train, 2 if config.prior.is_on else 1
     training = train.steps * train.batch_size * train.accumulation * classes * TRAINING_COST
     area = params.size[0] * params.size[1] / resolution**2
     passes = 2 if params.guidance > 1 else 1

@@ -8,6 +8,7 @@ from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
 from trainers.config.config import Config
+from trainers.config.optimizers import SCHEDULE_FREE
 from trainers.config.sections import Loss
 from trainers.errors import VelaturaError
 from trainers.models.model import Model
@@ -25,16 +26,24 @@ BESIDE_PRODIGY_NOTE = (
 )
 
 
-def check_fit(config: Config, model: Model, network: Network) -> None:
-    """Raise VelaturaError for settings that this base or network does not support."""
+def check_fit(config: Config, model: Model, network: Network, steps: bool = True) -> None:
+    """Raise VelaturaError for settings that this base or network does not support; sample sizes only for `steps`."""
     check_resolution(config, model.title, model.resolution, model.stride)
-    check_sample_size(config, model.title, model.stride)
+    if steps:
+        check_sample_size(config, model.title, model.stride)
     if config.base.guidance != 1 and not model.family.guides_itself(model):
         raise VelaturaError(
             "base.guidance has no effect: {title} does not read a guidance scale; leave it at 1", title=model.title
         )
     _check_weighting(config, model)
     _check_stops(config, network)
+    if config.train.optimizer in SCHEDULE_FREE and config.train.weight_decay and network.decay_targets:
+        raise VelaturaError(
+            "train.optimizer = {optimizer} cannot pull the parameters of {method} towards their start; set "
+            "train.weight_decay = 0",
+            optimizer=config.train.optimizer,
+            method=config.method.name,
+        )
     for method in network.methods:
         variants = network.rank_variants(method)  # rank overrides share the method's settings
         sites = [site for site in network.hook_points if any(p.method in variants for p in site.placed)]
@@ -61,8 +70,19 @@ def note_idle_ranks(network: Network, record: Recorder) -> None:
 
 
 def _check_weighting(config: Config, model: Model) -> None:
-    """Raise VelaturaError for a gamma that `auto` does not use on this base."""
+    """Raise VelaturaError for weights of another prediction, or a gamma that `auto` does not use on this base."""
     loss = config.loss
+    if loss.weighting.startswith("debiased") and (loss.weighting == "debiased") != (
+        model.schedule.prediction == "epsilon"
+    ):
+        raise VelaturaError(
+            "loss.weighting = {weighting} is for bases that predict {kind}, and {title} predicts {other}; use {names}",
+            weighting=loss.weighting,
+            title=model.title,
+            kind="ε" if loss.weighting == "debiased" else "v",
+            other="v" if loss.weighting == "debiased" else "ε",
+            names="debiased-v or debiased-v-root" if loss.weighting == "debiased" else "debiased",
+        )
     if loss.min_snr_gamma not in (0, Loss().min_snr_gamma) and not weighting_gamma(model.schedule, loss):
         raise VelaturaError(
             "loss.min_snr_gamma = {min_snr_gamma:g} has no effect on {title}, which predicts v and ends in "

@@ -72,6 +72,7 @@ def save_checkpoint(
     try:
         _write(building / "network.safetensors", save(_contiguous(network.state_dict())))
         if average is not None:
+            average.refresh()
             _write(building / "average.safetensors", save(_contiguous(average.values)))
         state = io.BytesIO()
         torch.save(optimizer.state_dict(), state)

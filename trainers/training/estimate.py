@@ -151,10 +151,10 @@ def _seconds_a_picture(session: Session, params: SamplingParams) -> float:
 
 def _encodings(config: Config, dataset: Dataset) -> int:
     """Number of images encoded for the cache; without a cache, encoding is part of every step."""
-    if not config.data.cache or config.data.crop == "random":
+    if not config.data.cache or any(settings.crop == "random" for settings in config.data.of_folders):
         return 0
-    train = config.train
-    drawn, views = train.steps * train.batch_size * train.accumulation, 2 if config.data.flip else 1
+    train, views = config.train, 1 + any(settings.flip for settings in config.data.of_folders)
+    drawn = train.steps * train.batch_size * train.accumulation
     classes = sum(class_counts(config, dataset).values())
     return min(len(dataset.items) * views, drawn) + min(classes * views, drawn)
 

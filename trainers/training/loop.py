@@ -21,20 +21,24 @@ from trainers.errors import DIVERGED, REFUSED, VelaturaError
 from trainers.memory import peak_memory
 from trainers.messages import Message
 from trainers.messages import Message as _
+from trainers.process.conditions import probe_of
 from trainers.ranks.history import note_ranks
 from trainers.runs.progress import Progress
 from trainers.training.checkpoint import Start, discard_later, save_checkpoint, set_damaged_aside
 from trainers.training.session import Session
 from trainers.training.step.batches import Batch, Batches
 from trainers.training.step.compiled import compiled_blocks, compiled_pass
-from trainers.training.step.loss import prior_preserving_error, timestep_weights
+from trainers.training.step.gradients import GradientWatch
+from trainers.training.step.loss import huber_delta, prior_preserving_error, timestep_weights
 from trainers.training.step.optim import (
     freeze_stopped,
+    limit_norms,
     lower_learning_rate,
     make_optimizer,
     parameter_groups,
     set_learning_rate,
 )
+from trainers.training.step.pace import Pace
 from trainers.training.step.trainee import Objective, Trainee, finite
 
 if TYPE_CHECKING:
@@ -65,7 +69,7 @@ def take_steps(
         trainee.checkpoint_gradients(session.text_trains)
     batches = Batches(session.run, config, session.model, dataset, trainee, session.text_trains, classes, share)
     optimizer = make_optimizer(parameter_groups(network, config.train), config.train)
-    session.start_average()
+    session.start_average(optimizer)
     if resume:
         _skip_damaged_checkpoints(session)
     progress = session.restore(optimizer) if resume else Progress()
@@ -77,6 +81,7 @@ def take_steps(
         simplefilter("ignore", FutureWarning)  # torch's, about the name of an option
         wrapped, optimizer = session.accelerator.prepare(objective, optimizer)
     every = config.save.every or max(1, config.train.steps // 10)
+    watch, pace = GradientWatch(network, config, progress.step), Pace(probe_of(session.accelerator.device))
     start = None if resume else Start.of(network, _inner(optimizer), session.accelerator.scaler)
     take_step = compiled_pass()(_step) if config.train.compile else _step
     with session.heeding_signals(), compiled_blocks(session.model.denoiser, config.train.compile):
@@ -89,12 +94,11 @@ def take_steps(
             started = time.monotonic()
             freeze_stopped(network, config, progress.step)
             with network.training_step(progress.step, config.train.steps, session.rates) as now:
-                facts = take_step(session, batches, objective, wrapped, optimizer, now)
+                facts = take_step(session, batches, objective, wrapped, optimizer, now, watch)
             facts["lr"] *= progress.rate
             seconds = time.monotonic() - started
             progress.count_step(seconds, facts["good"], facts["overflow"])
-            _report(session, progress, facts, seconds)
-            note_ranks(session.record, network, progress.step, config.train.steps)
+            _report(session, progress, facts, seconds, pace)
             is_saved = (progress.is_settled and progress.step % every == 0) or progress.step == config.train.steps
             if trouble := progress.trouble or (OVERFLOWED if is_saved and not _is_finite(session) else None):
                 _check_fault(session, progress, batches, trouble)
@@ -124,7 +128,13 @@ def _inner(optimizer: Any) -> Any:
 
 
 def _step(
-    session: Session, batches: Batches, objective: Objective, wrapped: Any, optimizer: Any, now: TrainingStep
+    session: Session,
+    batches: Batches,
+    objective: Objective,
+    wrapped: Any,
+    optimizer: Any,
+    now: TrainingStep,
+    watch: GradientWatch,
 ) -> dict[str, Any]:
     """One optimizer step over all accumulated batches, skipped if loss or gradients are not finite."""
     settings, network, accelerator = session.config.train, session.network, session.accelerator
@@ -145,28 +155,31 @@ def _step(
     if gradients and accelerator.scaler is not None:
         accelerator.scaler.unscale_(_inner(optimizer))  # methods measure unscaled gradients
     norms = torch.nn.utils.get_total_norm(gradients).to(sums)
-    *losses, norm = torch.cat([sums, norms[None]]).tolist()  # the only wait for the device in a step
-    total, denoising = session.devices.mean_of(*losses)
-    before = [(id(gradient), gradient._version) for gradient in gradients]
+    # The only wait for the device in a step.
+    total, denoising, norm, *by_layer = torch.cat([sums, norms[None], watch.norms(sums)]).tolist()
+    total, denoising = session.devices.mean_of(total, denoising)
+    before = _versions(gradients)
     if math.isfinite(total) and math.isfinite(norm):
         now.after_backward()
     trained = [p for p in network.parameters() if p.grad is not None]
     left = [p.grad for p in trained if p.grad is not None]
-    if before != [(id(gradient), gradient._version) for gradient in left]:  # a hook has removed or changed some
-        norms = torch.nn.utils.get_total_norm(left)
-        norm = float(norms)
-    torch.nn.utils.clip_grads_with_norm_(trained, settings.max_grad_norm or float("inf"), norms)
+    if before != _versions(left):  # a hook has removed or changed some
+        norm = float(norms := torch.nn.utils.get_total_norm(left))
+    torch.nn.utils.clip_grads_with_norm_(trained, settings.clipping, norms)
     good = math.isfinite(total) and math.isfinite(norm)
     # With loss scaling, the scaler itself skips such a step and adapts.
     if trained and (good or accelerator.scaler is not None):
         optimizer.step()
     if good:
         now.after_step()
+        if settings.max_norm:
+            limit_norms(network, settings.max_norm)
         if session.average is not None:
             session.average.update()
     optimizer.zero_grad(set_to_none=True)
     facts = {
         "good": good,
+        "warning": watch.note(by_layer, denoising) if good else None,
         # With a finite loss, only the scale of the gradients was too large, and the scaler lowers it.
         "overflow": not good and accelerator.scaler is not None and math.isfinite(total),
         "loss": denoising,
@@ -174,6 +187,11 @@ def _step(
         "lr": settings.learning_rate * factor,
     }
     return facts | ({"penalty": total - denoising} if penalised else {})
+
+
+def _versions(gradients: list[Tensor]) -> list[tuple[int, int]]:
+    """What changes if a gradient is removed or changed in place."""
+    return [(id(gradient), gradient._version) for gradient in gradients]
 
 
 def _loss(session: Session, batch: Batch, wrapped: Any, now: TrainingStep, index: int) -> tuple[Tensor, Tensor]:
@@ -190,20 +208,24 @@ def _loss(session: Session, batch: Batch, wrapped: Any, now: TrainingStep, index
     )
     # Before the network runs, since reading the times from a card waits for all that it has to compute by then.
     weights = timestep_weights(session.model.schedule, batch.timesteps, config.loss)
+    weights = weights if batch.weights is None else weights * batch.weights
+    delta = huber_delta(session.model.schedule, batch.timesteps, config.loss)
     prediction, *penalties = wrapped(batch.noisy, batch.timesteps, batch.text, batch.time_ids)
     loss = error = prior_preserving_error(
-        prediction, batch.target, weights, batch.mask, config.loss, batch.classes, config.prior.weight
+        prediction, batch.target, weights, batch.mask, config.loss, delta, batch.classes, config.prior.weight
     )
     for penalty in penalties:
         loss = loss + penalty
     return loss, error
 
 
-def _report(session: Session, progress: Progress, facts: dict[str, Any], seconds: float) -> None:
+def _report(session: Session, progress: Progress, facts: dict[str, Any], seconds: float, pace: Pace) -> None:
     if session.forecast is not None:
         session.forecast.note_step(seconds)
     speed = progress.step / progress.seconds if progress.seconds else 0.0
-    kind = "step" if facts.pop("good") else "skipped"
+    kind, warning = "step" if facts.pop("good") else "skipped", facts.pop("warning")
+    if warning:
+        session.record("problem", name="gradients", message=warning)
     facts = {name: value for name, value in facts.items() if name != "overflow" or value}
     memory = peak_memory(session.accelerator.device)
     session.record(
@@ -216,6 +238,9 @@ def _report(session: Session, progress: Progress, facts: dict[str, Any], seconds
         **facts,
     )
     session.accelerator.log(facts, step=progress.step)
+    note_ranks(session.record, session.network, progress.step, session.config.train.steps)
+    if message := pace.note_step(seconds):
+        session.record("problem" if pace.is_slow else "solved", name="pace", message=message)
 
 
 def _save(session: Session, progress: Progress, optimizer: Any) -> None:

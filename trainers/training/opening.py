@@ -94,6 +94,9 @@ def open_first(run: Run, config: Config, record: Recorder, join: Join) -> Sessio
         return session
 
 
+NEAREST = _("{name} does not fit into rank {rank}: the training starts from the nearest LoRA, {share:.1%} off.")
+
+
 def open_session(
     run: Run, config: Config, record: Recorder, steps: bool = True, devices: Devices | None = None
 ) -> Session:
@@ -124,7 +127,7 @@ def open_session(
             record("note", message=UNREAD.format(trigger=config.unread_trigger))
         if config.train.start_from:
             begin_from(run, config, model, network, record)
-        check_fit(config, model, network)
+        check_fit(config, model, network, steps)
         if steps:
             make_optimizer(parameter_groups(network, config.train), config.train)  # raises early
     if steps:
@@ -205,8 +208,12 @@ def begin_from(run: Run, config: Config, model: Model, network: Network, record:
     named = Path(config.train.start_from)
     path = run.start if run.start.is_file() else named
     style = replace(read_style(path), path=Path(named.name))  # messages use the name in the settings
-    layers = start_from(style, network, model.parts, model.family.name)
-    record("note", message=_("The training starts from {name}, on {count} layers.", name=named.name, count=layers))
+    started = start_from(style, network, model.parts, model.family.name)
+    name, count = named.name, started.layers
+    record("note", message=_("The training starts from {name}, on {count} layers.", name=name, count=count))
+    if started.error:
+        rank = getattr(config.method, "rank", 0)
+        record("note", message=NEAREST.format(name=name, rank=rank, share=started.error))
     if is_of_other_starter(style, model):
         record("note", message=OTHER_START.format(name=named.name))
 

@@ -74,7 +74,7 @@ def fill_folder(
         ingest_classes(run, Path(config.prior.folder), record)
     images = Path(config.data.images)
     if alike is None:
-        report = ingest(images, run.dataset, config.data.transparency == "mask")
+        report = ingest(images, run.dataset, config.data.transparency == "mask", subfolders=config.data.sets)
     else:
         link_tree(alike[0].dataset, run.dataset)
         report = alike[1]

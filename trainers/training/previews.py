@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from trainers.adapters.network import Network
 from trainers.atomic_files import link_or_copy, whole_file
 from trainers.composition.apply import apply_styles
 from trainers.config.config import Config
+from trainers.config.prompt_options import split_prompt
 from trainers.config.sections import SCORED, Base
 from trainers.data.dataset import Dataset, Item
 from trainers.data.decode import UnreadableError, flatten, open_image
@@ -31,15 +35,8 @@ from trainers.process.signals import asking_to_stop
 from trainers.runs.events import latest_events
 from trainers.sampling.grid import make_grid
 from trainers.sampling.plan import SHARE, fewer_pictures
-from trainers.sampling.sample import (
-    OnStep,
-    SamplingParams,
-    draw,
-    drawing_context,
-    evaluating,
-    largest_difference,
-    mean_difference,
-)
+from trainers.sampling.prompts import draw_each, params_of
+from trainers.sampling.sample import OnStep, SamplingParams, evaluating, largest_difference, mean_difference
 from trainers.score.best import ADVICE, ENDS_EARLY, stops_at
 from trainers.score.pictures import PictureScores
 from trainers.score.recorded import scores_of, told_early
@@ -142,11 +139,11 @@ class Previews:
                 self.session.begin("before")
                 self.measure(step)
                 self._score_all(self._sample(self.plan.params, step), step)
-            elif self.plan.is_sampled(step):
+            elif (asked := self.session.run.asked_to_draw()) or self.plan.is_sampled(step):
                 if step not in self.session.run.list_snapshots():
                     self.session.begin("previews")
                     with self.session.as_exported():
-                        self._sample_and_keep(step)
+                        self._sample_and_keep(step, asked)
                 self._stop_early(step)
 
     def draw_before_again(self) -> None:
@@ -155,11 +152,11 @@ class Previews:
         with suppress(SkippedError), self.session.network.at_strength(0):
             self._sample(self.plan.params, 0)
 
-    def _sample_and_keep(self, step: int) -> None:
+    def _sample_and_keep(self, step: int, all_of_them: bool) -> None:
         """Draw pictures, then write the snapshot, which marks the step as sampled after a kill."""
         self.measure(step)
-        count = self.forecast.count_at(step)
-        if count != self._number and step not in self.plan.whole:
+        count = self.plan.count if all_of_them else self.forecast.count_at(step)
+        if count != self._number and step not in self.plan.whole and not all_of_them:
             self._number = count
             message = LIMITED.format(count, self.plan.count, step, SHARE)
             self.session.record("previews", step=step, pictures=count, share=SHARE, message=message)
@@ -193,7 +190,7 @@ class Previews:
             if len(before) < self.plan.count:
                 return
             self._scores = PictureScores(
-                model, self._items, before, [prompt for prompt, _ in self.plan.params.pictures]
+                model, self._items, before, [split_prompt(prompt)[0] for prompt, _ in self.plan.params.pictures]
             )
         drawn = self._scores.observe(model, pictures) if step else self._scores.before
         self.session.record("score", pictures=len(pictures), **self._scores.score(drawn, step).as_event())
@@ -231,9 +228,8 @@ class Previews:
     def _sample(self, params: SamplingParams, step: int) -> list[Image]:
         """Generate samples with the live adapter into the run folder."""
         session, began = self.session, time.monotonic()
-        session.network.holder.context = drawing_context(session.model, params)
         with evaluating(session.model):
-            pictures = self._drawn(session.model, params, step, session.run.sample(step))
+            pictures = self._drawn(session.model, session.network, params, step, session.run.sample(step))
         session.record("sample", step=step, pictures=len(pictures), seconds=round(time.monotonic() - began, 2))
         return pictures
 
@@ -276,9 +272,8 @@ class Previews:
         """The pictures of the live adapter, kept if they show every prompt."""
         if not self.plan.limited:
             return self._sample(params, step)
-        self.session.network.holder.context = drawing_context(self.session.model, params)
         with evaluating(self.session.model):
-            return self._drawn(self.session.model, params, step, None)
+            return self._drawn(self.session.model, self.session.network, params, step, None)
 
     def _draw_file(self, params: SamplingParams, style: Path, step: int) -> tuple[list[Image], bool]:
         """The file's pictures on a freshly loaded base, and whether its storage is that of the training base."""
@@ -294,9 +289,8 @@ class Previews:
             fresh = load_model(settings, *facts)
             files = [(read_style(path), 1.0) for path in (style, embedding_of(style)) if path is not None]
             network = apply_styles(fresh.parts, fresh.family.name, files, fresh.words)
-            network.holder.context = drawing_context(fresh, params)
             self.forecast.spent += time.monotonic() - began
-            pictures = self._drawn(fresh, params, step, session.run.samples / "final")
+            pictures = self._drawn(fresh, network, params, step, session.run.samples / "final")
             network.remove()
             if settings.storage != trained_on.storage:
                 self._scores = None  # the unquantised base sees the earlier pictures a little differently
@@ -360,7 +354,9 @@ class Previews:
             return []
 
     # ---------------------------------------------------------------- one picture after the other
-    def _drawn(self, model: Model, params: SamplingParams, step: int, folder: Path | None) -> list[Image]:
+    def _drawn(
+        self, model: Model, network: Network, params: SamplingParams, step: int, folder: Path | None
+    ) -> list[Image]:
         """Draw the pictures, and save each in the folder as soon as it is drawn.
 
         Raises SkippedError if the run is asked to stop.
@@ -368,7 +364,9 @@ class Previews:
         session, total = self.session, len(params.pictures)
         pictures: list[Image] = []
         left = max(0.0, self.forecast.drawing - total) if self.forecast.ending else 0.0
-        drawing = draw(model, params, self._reporting(step, params, left))
+        drawing = draw_each(
+            model, params, partial(setattr, network.holder, "context"), self._report(step, params, left)
+        )
         for number in range(1, total + 1):
             self.forecast.drawing = left + total - number + 1
             session.record(
@@ -383,9 +381,10 @@ class Previews:
         self.forecast.drawing = left
         return pictures
 
-    def _reporting(self, step: int, params: SamplingParams, left: float) -> OnStep:
+    def _report(self, step: int, params: SamplingParams, left: float) -> OnStep:
         """A callback that reports denoising steps at most every `OFTEN` seconds; raises SkippedError on a stop."""
         session, total, latest = self.session, len(params.pictures), time.monotonic()
+        steps = [params_of(params, text).steps for text in params.prompts for _ in params.seeds]
 
         def report(picture: int, done: int) -> None:
             nonlocal latest
@@ -395,8 +394,8 @@ class Previews:
                 session.record.show_life()
                 return
             latest = time.monotonic()
-            self.forecast.drawing = left + total - picture + 1 - done / params.steps
-            counts = {"picture": picture, "pictures": total, "done": done, "of": params.steps}
+            self.forecast.drawing = left + total - picture + 1 - done / steps[picture - 1]
+            counts = {"picture": picture, "pictures": total, "done": done, "of": steps[picture - 1]}
             session.record("denoising", step=step, **counts, seconds_left=session.seconds_left(step))
 
         return report
@@ -428,9 +427,9 @@ class Previews:
 
 def read_pictures(folder: Path, params: SamplingParams) -> list[Image]:
     """The pictures in a folder that were drawn with these parameters, up to a missing one. Raises UnreadableError."""
-    width, height = params.size
+    most = max(math.prod(params_of(params, text).size) for text in params.prompts)
     places = (folder / _name(number) for number in range(len(params.pictures)))
-    return [flatten(open_image(place, keep_pixels=width * height)) for place in takewhile(Path.is_file, places)]
+    return [flatten(open_image(place, keep_pixels=most)) for place in takewhile(Path.is_file, places)]
 
 
 def _name(number: int) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
 from trainers.config.config import Config
+from trainers.config.optimizers import SCHEDULE_FREE
 from trainers.distributed.devices import Devices
 from trainers.models.model import Model
 from trainers.planning.forecast import Forecast
@@ -18,7 +19,7 @@ from trainers.runs.events import Recorder
 from trainers.runs.progress import Progress
 from trainers.runs.run import Run
 from trainers.training.checkpoint import load_checkpoint
-from trainers.training.step.optim import MovingAverage, learning_rate_factor
+from trainers.training.step.optim import MovingAverage, OptimizerAverage, learning_rate_factor
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -104,10 +105,13 @@ class Session:
         settings = self.config.train
         return tuple(learning_rate_factor(step, settings) for step in range(settings.steps))
 
-    def start_average(self) -> None:
-        """Start the moving average of the parameters, if the settings ask for one."""
-        decay = self.config.train.ema
-        self.average = MovingAverage(self.network, decay) if decay else None
+    def start_average(self, optimizer: Optimizer | None = None) -> None:
+        """Start the average of the parameters that is the style, if the settings ask for one."""
+        train = self.config.train
+        if train.optimizer in SCHEDULE_FREE:
+            self.average = OptimizerAverage(self.network, optimizer)
+        else:
+            self.average = MovingAverage(self.network, train.ema) if train.ema else None
 
     def restore(self, optimizer: Optimizer | None = None) -> Progress:
         """Load the newest checkpoint; errors are those of `load_checkpoint`."""

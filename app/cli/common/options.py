@@ -60,6 +60,10 @@ StartFrom = Annotated[
     ),
 ]
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Optimizer steps.")]
+Epochs = Annotated[
+    float | None,
+    typer.Option("--epochs", metavar="N", min=0.01, help="Length in passes over the images."),
+]
 Devices = Annotated[
     int | None,
     typer.Option("--devices", metavar="N", help="Devices that train together, such as graphics cards; 1 by default."),

@@ -87,7 +87,7 @@ class TrainingView:
         self._say((str(event["message"]), "yellow"))
 
     _show_early_stop = _show_note
-    _show_damaged = _show_rollback = _show_warning
+    _show_damaged = _show_rollback = _show_problem = _show_solved = _show_warning
 
     def _show_drawing(self, event: Event) -> None:
         """Show a picture on the bar; in lines only class images, for which the first step waits."""

@@ -1,4 +1,4 @@
-"""`velatura import`: converts settings of kohya_ss, sd-scripts and OneTrainer to a config."""
+"""`velatura import`: converts settings of kohya_ss, sd-scripts, OneTrainer and ai-toolkit to a config."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ from app.units import counted
 from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
-    from app.studio.settings.imports.epochs import Pictures
+    from app.studio.settings.epochs import Pictures
     from app.studio.settings.imports.report import Imported, Left, Unsaid
     from trainers.planning.findings import Finding
 
@@ -46,8 +47,8 @@ def import_settings(
         list[str],
         typer.Argument(
             metavar="FILE…",
-            help="Config (JSON, TOML), dataset config, or a script or text with a command line of train_network.py; "
-            "several are read as one; - is standard input.",
+            help="Config (JSON, TOML, YAML), style file, dataset config, or a script or text with a command line of "
+            "train_network.py; several are read as one; - is standard input.",
         ),
     ],
     images: Annotated[
@@ -67,10 +68,10 @@ def import_settings(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Turn settings of kohya_ss, sd-scripts or OneTrainer into a config, and say what is taken and what is not."""
+    """Turn settings of kohya_ss, sd-scripts, OneTrainer or ai-toolkit into a config; report what is taken and left."""
     import tomli_w
 
-    from app.studio.settings.imports.epochs import each_once
+    from app.studio.settings.epochs import each_once
     from app.studio.settings.imports.read import read_foreign
     from trainers.atomic_files import check_free, plain_disk_errors, whole_file
 
@@ -84,7 +85,7 @@ def import_settings(
     if imported is not None and imported.findings and repair:
         imported = read_foreign(table, each_once(pictures), bases)
     if imported is None:
-        raise VelaturaError("{files}: these are no settings of kohya_ss or OneTrainer", files=", ".join(files))
+        raise VelaturaError("{files}: these are no settings of another trainer", files=", ".join(files))
     config, findings = repaired(imported, repair)
     unsaid = left_to_preset(imported, config)
     if folder:
@@ -134,10 +135,15 @@ def read_tables(files: Sequence[str], before: Mapping[str, dict[str, Any]] | Non
 
 def _read(file: str, errors: str = "strict") -> str:
     """The text of a file or of standard input, up to the limit of settings."""
-    from app.studio.settings.imports.read import MOST_LETTERS
+    from app.studio.settings.imports.read import LONGEST, MOST_LETTERS
 
     if file == "-":
         return sys.stdin.read(MOST_LETTERS + 1)
+    if file.lower().endswith(".safetensors"):
+        from trainers.formats.read import read_outline
+
+        metadata = read_outline(Path(file)).metadata
+        return dumps({name: text for name, text in metadata.items() if len(text) < LONGEST})
     with Path(file).open(encoding="utf-8-sig", errors=errors) as opened:
         return opened.read(MOST_LETTERS + 1)
 
@@ -187,7 +193,7 @@ def _named(table: Mapping[str, Any], name: str) -> Iterator[str]:
 
 def count_folders(folders: Sequence[str]) -> Pictures:
     """The images of folders with their repeats. VelaturaError if one is not a folder."""
-    from app.studio.settings.imports.epochs import count_names
+    from app.studio.settings.epochs import count_names
     from trainers.data.ingest import list_folder
 
     names: list[str] = []
@@ -260,7 +266,7 @@ def unsaid_lines(unsaid: Sequence[Unsaid]) -> Iterator[tuple[str]]:
 
 def why(left: Left) -> str:
     """Why a setting was left out, as a sentence."""
-    from app.studio.settings.imports.reasons import REASONS
+    from app.studio.settings.imports.report import REASONS
 
     return HERE.get(left.reason) or left.said or REASONS[left.reason]
 

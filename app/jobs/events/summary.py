@@ -72,6 +72,8 @@ class Summary:
     """Why its events could not be read."""
     rollback: tuple[int, int] = (0, 0)
     """Step at which too many losses were not finite, and the step to which the run went back."""
+    problems: tuple[tuple[str, Message], ...] = ()
+    """Problems of the attempt, by name."""
     skipped: int = 0
     """Number of steps without effect because their loss or gradients were not finite; known at the end."""
     final: int = 0
@@ -154,7 +156,7 @@ def _expected(summary: Summary, event: Event) -> Summary:
 
 
 def _attempt(summary: Summary, event: Event) -> Summary:
-    began = replace(summary, doing="preparing", ended="", message="", phase="", step=summary.saved)
+    began = replace(summary, doing="preparing", ended="", message="", phase="", step=summary.saved, problems=())
     return replace(began, speed=0.0, left=None, attempt=event["number"])
 
 
@@ -237,6 +239,15 @@ def _rollback(summary: Summary, event: Event) -> Summary:
     return replace(back, step=saved, saved=saved, left=None, rollback=(event["step"], saved))
 
 
+def _problem(summary: Summary, event: Event) -> Summary:
+    others = _solved(summary, event)
+    return replace(others, problems=(*others.problems, (event["name"], _message(event))))
+
+
+def _solved(summary: Summary, event: Event) -> Summary:
+    return replace(summary, problems=tuple(pair for pair in summary.problems if pair[0] != event["name"]))
+
+
 def _score(summary: Summary, event: Event) -> Summary:
     return replace(summary, scores=followed(summary.scores, event))
 
@@ -283,6 +294,8 @@ _CHANGES = {
     "checkpoint": _checkpoint,
     "damaged": _damaged,
     "rollback": _rollback,
+    "problem": _problem,
+    "solved": _solved,
     "export": _saving,
     "final": _final,
     **dict.fromkeys(ENDS, _end),

@@ -58,10 +58,18 @@ class CaptionJobs:
         self._lock = threading.Lock()
 
     def start(
-        self, key: str, model: str, only_empty: bool, owner: str = "", chosen: Collection[str] | None = None
+        self,
+        key: str,
+        model: str,
+        only_empty: bool,
+        owner: str = "",
+        chosen: Collection[str] | None = None,
+        server: str = "",
     ) -> int:
-        """Queue captions by `model` for all or the `chosen` pictures, and return how many. A running job is stopped
-        first."""
+        """Queue captions by `model`, one of the `server` if given, for all or the `chosen` pictures; returns how many.
+
+        A running job is stopped first.
+        """
         draft = self._drafts.open(key)
         wanted = [picture for picture in draft.pictures if chosen is None or picture.id in chosen]
         pictures = {picture.id: picture.caption for picture in wanted if not (only_empty and picture.caption)}
@@ -77,7 +85,7 @@ class CaptionJobs:
                     name = f"{picture.id}.png"  # a hard link: the job's files must stay
                     link_or_copy(self._drafts.pictures(draft) / name, folder / PICTURES / name)
                     self._drafts.write_region(draft, picture, folder / PICTURES / name)
-            request = CaptionRequest(images=(folder / PICTURES).absolute(), model=model, every=True)
+            request = CaptionRequest(images=(folder / PICTURES).absolute(), model=model, every=True, server=server)
             job = add_small_job(self._queue.store, CAPTION, request, owner)
             self._keep(draft, {"job": job.id, "step": secrets.token_hex(4), "pictures": pictures, "read": 0, "done": 0})
         return len(pictures)

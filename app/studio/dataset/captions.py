@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
@@ -11,6 +12,9 @@ from app.studio.progress import OnProgress, in_steps, quiet
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 from trainers.messages import Message as _
+
+if TYPE_CHECKING:
+    from trainers.captioning.models import Write
 
 DOWNLOADING = _("Downloading the model …")
 
@@ -20,8 +24,11 @@ class CaptionRequest(BaseModel):
 
     images: Path
     model: str
+    """A captioning model, or one of the server."""
     every: bool = False
     """Whether to replace existing captions."""
+    server: str = ""
+    """Address of a chat server that writes them."""
 
 
 @dataclass
@@ -32,13 +39,14 @@ class Captions:
     left_out: dict[str, Message] = field(default_factory=dict)
 
 
-def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgress = quiet) -> Captions:
-    """Write captions with a model beside the images, and report each as an event `caption`.
+def write_captions(
+    folder: Path, model: str, every: bool, on_progress: OnProgress = quiet, server: str = ""
+) -> Captions:
+    """Write captions with a model, or that of a server, beside the images, and report each as an event `caption`.
 
     Unreadable images, and those with an unreadable caption file, are skipped.
     """
     from trainers.atomic_files import whole_file
-    from trainers.data.captioning import fetch_captioner, load_captioner
     from trainers.data.decode import UnreadableError, flatten
     from trainers.data.ingest import list_folder
     from trainers.data.source import read_source
@@ -50,12 +58,8 @@ def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgres
     images = [image for image in list_folder(folder).images if every or _lacks_caption(image, captions)]
     if not images:
         return captions
-    weights = fetch_captioner(
-        model, in_steps(lambda done, of: on_progress("working", message=DOWNLOADING, done=done, of=of))
-    )
-    on_progress("working", message=_("Reading the model …"))
     with quietly("transformers"):
-        write = load_captioner(model, weights)
+        write = _open_server(server, model) if server else _load_model(model, on_progress)
         for number, image in enumerate(images, 1):
             message = _("Writing caption {number} of {count} …", number=number, count=len(images))
             on_progress("working", message=message, done=number - 1, of=len(images))
@@ -71,6 +75,26 @@ def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgres
     for reason in captions.left_out.values():
         on_progress("warning", message=reason)
     return captions
+
+
+def _load_model(model: str, on_progress: OnProgress) -> Write:
+    from trainers.captioning.models import fetch_captioner, load_captioner
+
+    weights = fetch_captioner(
+        model, in_steps(lambda done, of: on_progress("working", message=DOWNLOADING, done=done, of=of))
+    )
+    on_progress("working", message=_("Reading the model …"))
+    return load_captioner(model, weights)
+
+
+def _open_server(url: str, model: str) -> Write:
+    from trainers.captioning.server import CaptionServer, list_server_models, server_captioner
+
+    server = CaptionServer(url, model)
+    if not model:
+        names = list_server_models(server)
+        raise VelaturaError("name a model of {host}: {names}", host=server.host, names=", ".join(names) or "–")
+    return server_captioner(server)
 
 
 def _lacks_caption(image: Path, captions: Captions) -> bool:

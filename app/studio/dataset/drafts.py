@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import astuple
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,7 +28,7 @@ from app.studio.dataset.draft_trash import MASKS, forget, returned, take_back, t
 from app.studio.dataset.previews import open_small, save_preview
 from app.studio.paths import Paths
 from trainers.atomic_files import whole_file
-from trainers.data.repeats import repeats_of, write_repeats
+from trainers.data.repeats import repeats_of, write_folders, write_repeats
 from trainers.data.source import Crop, crop_file, mask_file
 from trainers.errors import VelaturaError
 from trainers.messages import recorded
@@ -74,6 +74,8 @@ class Picture(Region):
     caption: str
     size: tuple[int, int]
     """(height, width) of the stored picture."""
+    lines: tuple[str, ...] = ()
+    """The lines of its text file, until somebody has said whether they are alternatives."""
     rival: str = ""
     """A conflicting caption from another tab, shown so that no text is lost."""
 
@@ -103,7 +105,7 @@ class LeftOut(_Part):
         return recorded(self.said, self.reason)
 
 
-Change = Literal["changed", "written", "read", "removed", "cleared", "cropped", "masked", "rotated"]
+Change = Literal["changed", "written", "read", "removed", "cleared", "cropped", "masked", "rotated", "grouped"]
 """An undoable edit of captions (changed, written by a model or read from files) or of pictures."""
 
 
@@ -117,6 +119,8 @@ class Undo(_Part):
     """Captions by picture: (before, after)."""
     regions: dict[str, tuple[Region, Region]] = {}
     """Rotations, crops and masks by picture: (before, after)."""
+    names: dict[str, tuple[str, str]] = {}
+    """Names with folders by picture: (before, after)."""
     removed: tuple[tuple[int, Picture], ...] = ()
     """Removed pictures with their positions, in ascending order."""
     trigger: str = ""
@@ -291,16 +295,18 @@ class Drafts:
         return names
 
     def write_dataset(self, draft: Draft, folder: Path) -> None:
-        """Write pictures, captions, regions and repeats to a new folder for training: `0001.png`, `0001.txt`."""
+        """Write pictures, captions, regions, repeats and folders as a new folder for training: `0001.png`, …"""
         folder.mkdir(parents=True)
-        repeats = {}
+        repeats, folders = {}, {}
         for number, picture in enumerate(draft.pictures, 1):
             place = folder / f"{number:04d}.png"
             shutil.copyfile(self.pictures(draft) / f"{picture.id}.png", place)
             place.with_suffix(".txt").write_text(picture.caption + "\n", encoding="utf-8")
             self.write_region(draft, picture, place)
             repeats[place.name] = repeats_of(picture.name)[0]
+            folders[place.name] = PurePosixPath(picture.name.replace("\\", "/")).parent.name
         write_repeats(folder, repeats)
+        write_folders(folder, {name: inner for name, inner in folders.items() if inner})
 
     def write_region(self, draft: Draft, picture: Picture, place: Path) -> None:
         """Write a picture's rotation, crop and mask beside `place`, under which it is trained."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Literal
 
 from app.studio.dataset.drafts import WHOLE, Change, Draft, LeftOut, Picture, Region, Undo
-from trainers.data.captions import one_line
+from trainers.data.captions import as_wildcard, one_line
 
 Aspect = Literal["1:1", "4:3", "3:2", "16:9", "3:4", "2:3", "9:16"]
 """Aspect ratios to crop to, width to height."""
@@ -116,6 +117,33 @@ def with_captions(draft: Draft, captions: Mapping[str, str], kind: Change = "cha
     return draft.with_(pictures=pictures, undo=(*draft.undo, step))
 
 
+def with_lines(draft: Draft, lines: Mapping[str, tuple[str, ...]]) -> Draft:
+    """Keep the lines of text files with several of them, by picture, until it is known what they are."""
+    return draft.with_(
+        pictures=tuple(
+            picture.model_copy(update={"lines": kept if len(kept) > 1 else ()})
+            if (kept := lines.get(picture.id)) is not None
+            else picture
+            for picture in draft.pictures
+        )
+    )
+
+
+def with_lines_as(draft: Draft, alternatives: bool) -> Draft:
+    """Make the lines of text files alternatives, undoably, or leave them as one caption; edited captions stay."""
+    captions = {
+        picture.id: text
+        for picture in draft.pictures
+        if alternatives and picture.lines and picture.caption == clean(" ".join(picture.lines))
+        if len(text := as_wildcard(picture.lines)) <= MOST_LETTERS
+    }
+    answered = with_lines(draft, {picture.id: () for picture in draft.pictures})
+    if not captions:
+        return answered
+    choices = draft.choices.model_copy(update={"settings": {**draft.choices.settings, "data.wildcards": True}})
+    return with_captions(answered.with_(choices=choices), captions)
+
+
 def written(draft: Draft, captions: Mapping[str, str], step_id: str, kind: Change = "written") -> Draft:
     """Write captions as a model produces them or files arrive; those with the same `step_id` are undone together."""
     once = with_captions(draft.with_(undo=()), captions)
@@ -188,6 +216,23 @@ def _tags(caption: str) -> set[str]:
     return {tag.strip().casefold() for tag in caption.split(",")}
 
 
+def with_folder(draft: Draft, identifiers: Collection[str], folder: str) -> Draft:
+    """Put pictures into a folder, by their names, undoably; a folder's pictures may have settings of their own."""
+    folder = re.sub(r"[\\/]+", "-", one_line(folder)).strip(". ")[:MOST_TRIGGER]
+    names = {
+        picture.id: (picture.name, f"{folder}/{PurePosixPath(picture.name).name}")
+        for picture in draft.pictures
+        if folder and picture.id in identifiers and PurePosixPath(picture.name).parent.name != folder
+    }
+    if not names:
+        return draft
+    pictures = tuple(
+        picture.model_copy(update={"name": names[picture.id][1]}) if picture.id in names else picture
+        for picture in draft.pictures
+    )
+    return draft.with_(pictures=pictures, undo=(*draft.undo, Undo(kind="grouped", names=names)))
+
+
 def without(draft: Draft, identifiers: Sequence[str], kind: Change = "removed") -> Draft:
     """Remove pictures, undoably."""
     wanted = set(identifiers)
@@ -242,6 +287,8 @@ def undone(draft: Draft) -> Draft:
         before, after = step.captions.get(picture.id, (None, None))
         if before is not None and picture.caption == after:
             pictures[place] = picture.model_copy(update={"caption": before})
+        if picture.id in step.names and picture.name == step.names[picture.id][1]:
+            pictures[place] = pictures[place].model_copy(update={"name": step.names[picture.id][0]})
         if picture.id in step.regions:
             was, now = step.regions[picture.id]
             if picture.region == now:

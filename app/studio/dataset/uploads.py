@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 from app.studio.dataset.archive import MOST_BYTES_EACH, unpack
 from app.studio.dataset.checks import measure_new
 from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture
-from app.studio.dataset.edits import clean, with_pictures, with_region, with_trigger, written
+from app.studio.dataset.edits import clean, with_lines, with_pictures, with_region, with_trigger, written
 from app.studio.dataset.previews import save_preview
 from app.studio.dataset.regions import keep_mask
 from trainers.atomic_files import whole_file
-from trainers.data.captions import caption_from_name, own_caption
+from trainers.data.captions import caption_from_name, caption_lines
 from trainers.data.decode import UnreadableError, alpha_mask, open_image
 from trainers.data.ingest import SUFFIXES
 from trainers.data.repeats import suggest_trigger
@@ -184,11 +184,11 @@ def _named(draft: Draft, stem: str) -> list[Picture]:
 
 def _take_captions(drafts: Drafts, key: str, uploads: Sequence[Upload], step: str) -> Draft:
     """Use text files as the captions of existing pictures of the same names."""
-    draft, captions, wrong = drafts.read(key), dict[str, str](), list[LeftOut]()
+    draft, captions, wrong = drafts.read(key), dict[str, tuple[str, ...]](), list[LeftOut]()
     for upload in uploads:
         try:
-            text = own_caption(upload.path) if upload.path.suffix.lower() == ".txt" else None
-            reason = NO_CAPTION if text is None else ""
+            lines = caption_lines(upload.path) if upload.path.suffix.lower() == ".txt" else None
+            reason = NO_CAPTION if lines is None else ""
         except UnreadableError:
             reason = NO_CAPTION
         except OSError as error:
@@ -199,10 +199,11 @@ def _take_captions(drafts: Drafts, key: str, uploads: Sequence[Upload], step: st
         if reason:
             wrong.append(as_left_out(upload.name, reason))
         else:
-            captions |= {picture.id: text or "" for picture in pictures}
+            captions |= {picture.id: lines or () for picture in pictures}
 
     def change(now: Draft) -> Draft:
-        return _limited(written(now, captions, step or secrets.token_hex(4), "read"), [], wrong)
+        texts = {identifier: " ".join(lines) for identifier, lines in captions.items()}
+        return _limited(with_lines(written(now, texts, step or secrets.token_hex(4), "read"), captions), [], wrong)
 
     return drafts.change(key, change)
 
@@ -259,24 +260,25 @@ def _try_to_take(drafts: Drafts, draft: Draft, file: tuple[str, Path]) -> tuple[
     """A file's picture, and the rejected parts of the file and its caption."""
     name, path = file
     try:
-        caption, refused = _caption_beside(name, path)
-        return take(drafts, draft, name, path, caption), refused
+        lines, refused = _caption_beside(name, path)
+        picture = take(drafts, draft, name, path, " ".join(lines))
+        return picture.model_copy(update={"lines": lines if len(lines) > 1 else ()}), refused
     except UnreadableError as error:
         return None, [as_left_out(name, what_is_wrong(error))]
     except OSError as error:
         return None, [as_left_out(name, why_not_kept(error))]
 
 
-def _caption_beside(name: str, path: Path) -> tuple[str, list[LeftOut]]:
-    """A file's caption, by default the words of its name, and its text file if that is rejected."""
-    caption, refused = None, list[LeftOut]()
+def _caption_beside(name: str, path: Path) -> tuple[tuple[str, ...], list[LeftOut]]:
+    """The lines of a file's caption, by default the words of its name, and its text file if that is rejected."""
+    lines, refused = None, list[LeftOut]()
     try:
-        caption = own_caption(path)
+        lines = caption_lines(path)
     except UnreadableError:
         refused = [as_left_out(str(PurePosixPath(name).with_suffix(".txt")), NO_CAPTION)]
-    if caption is None:
-        caption = caption_from_name(PurePosixPath(name.replace("\\", "/")).stem)
-    return caption, refused
+    if lines is None:
+        lines = (caption_from_name(PurePosixPath(name.replace("\\", "/")).stem),)
+    return lines, refused
 
 
 def why_not_kept(error: OSError) -> str:

@@ -27,7 +27,7 @@ from app.studio.settings.plan import (
 from trainers.config.build import as_table
 from trainers.config.config import Config
 from trainers.config.sections import Base
-from trainers.data.captions import base_caption
+from trainers.data.captions import as_wildcard, base_captions
 from trainers.data.decode import UnreadableError
 from trainers.data.repeats import read_repeats, repeats_of
 from trainers.errors import VelaturaError
@@ -57,7 +57,7 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
             name = origin.name_of(path)
             if repeats_of(name)[0] != repeats.get(path.name, 1):  # not started in the studio
                 name = f"{repeats.get(path.name, 1)}_{config.data.trigger}/{name}"
-            caption = base_caption(path, config.data)
+            caption = as_wildcard(base_captions(path, config.data))
             picture = take(drafts, draft, name, path, caption)
             taken.append(picture.model_copy(update={"caption": caption}))  # the run's caption
         except UnreadableError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.studio.paths import Paths
+from app.studio.settings.epochs import with_epochs
 from app.studio.settings.imports.kohya_names import RULES
 from app.studio.settings.imports.read import read_file, read_foreign
 from app.studio.settings.own_presets import OwnPresets
@@ -38,7 +39,9 @@ def gather_settings(
     The default trigger word is that of the images' folders, if these have one (`10_dusk style`).
     """
     _refuse_foreign(file, assignments)
+    epochs, options = options.get("epochs"), {name: value for name, value in options.items() if name != "epochs"}
     config = _gather(runs, file, preset, options, assignments, method, more or {})
+    config = with_epochs(config, epochs) if epochs else config
     named = config.data.trigger or config.tokens.word or not config.data.images
     trigger = "" if named else trigger_of_folder(Path(config.data.images))
     return (

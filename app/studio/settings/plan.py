@@ -11,6 +11,7 @@ from app.studio.base_models import Bases
 from app.studio.dataset.drafts import Choices, Draft
 from app.studio.names import safe_name
 from app.studio.programs.targets import TRY, Target, lacks_base
+from app.studio.settings.epochs import epoch_of, typed_epochs
 from app.studio.settings.fields import Field, find_field, keys_set_elsewhere, list_fields
 from app.studio.settings.techniques import WORD, first_value
 from trainers.adapters.methods import METHODS
@@ -145,11 +146,14 @@ def _values_of(fields: Iterable[Field], tables: list[Mapping[str, Any]], method:
 
 
 def with_setting(draft: Draft, key: str, text: str) -> Draft:
-    """Change a setting manually; a value equal to the default removes the change."""
+    """Change a setting manually; a value equal to the default removes the change. Steps may be given in epochs."""
     method = method_of(draft.choices)
     field = find_field(key, method)
     if field is None or key in keys_set_elsewhere():
         return draft
+    if key == "train.steps" and (epochs := typed_epochs(text)):
+        length = epoch_of(draft, values(all_layers(draft), method)).steps
+        text = str(max(1, round(epochs * length))) if length else text
     value = field.read(text)
     settings = {kept: each for kept, each in draft.choices.settings.items() if _key_for(kept, method) != key}
     others = without_settings(draft, key)

@@ -13,8 +13,10 @@ from trainers.formats.inspect import describe_style
 from trainers.formats.origin import origin_of
 from trainers.formats.read import read_outline
 
-METHODS = ("lora",)
+METHODS = ("lora", "loha", "lokr")
 """Methods, as in `velatura inspect`, whose files can be trained further."""
+NEAREST_RANK = 32
+"""Rank of the LoRA that training starts from if the file is LoKr, or LoHA of several ranks."""
 KERNELS = ("resnets", "samplers", "conv_in", "conv_out", "_in_layers_", "_op", "_conv")
 """Parts of the names of layers with 3×3 kernels, and of layers beside them."""
 
@@ -30,24 +32,28 @@ def find_style(library: StyleLibrary, identifier: str) -> StyleEntry:
 def train_on(draft: Draft, item: StyleEntry) -> Draft:
     """The draft with a style to start from, and with the method, rank, alpha and layers of its file.
 
+    A LoKr, or a LoHA of several ranks, is trained on as the nearest LoRA.
+
     VelaturaError if its form cannot be trained further, or Velatura does not train its base.
     """
     outline, facts = read_outline(item.path), describe_style(item.path)
     origin_of(outline).check(item.path.name)
-    if facts.method not in METHODS or facts.rank is None:
+    if facts.method not in METHODS:
         raise VelaturaError(
-            "only plain LoRA can be trained on, and {name} is {method}", name=item.name, method=facts.method
+            "only LoRA, LoHA and LoKr can be trained on, and {name} is {method}", name=item.name, method=facts.method
         )
     layers = tuple(outline.layers)
-    alphas = facts.alphas or (float(facts.rank.largest),)
+    even = facts.rank is not None and facts.rank.smallest == facts.rank.largest
+    method = "loha" if facts.method == "loha" and even else "lora"
+    rank = facts.rank.largest if facts.rank is not None and method == facts.method else NEAREST_RANK
     settings = {
-        "method.rank": str(facts.rank.largest),
-        "method.alpha": f"{alphas[-1] if len(alphas) == 1 else facts.rank.largest:g}",
+        "method.rank": str(rank),
+        "method.alpha": f"{facts.alphas[0] if method == facts.method and len(facts.alphas) == 1 else rank:g}",
         "targets.unet": "full" if _any(layers, "unet", KERNELS) else "attn-mlp",
         "targets.text_encoder": _text_layers(layers),
     }
     before = start_from_nothing(draft)
-    draft = with_choices(choose(before, "method", "lora"), base=item.base_model or before.choices.base)
+    draft = with_choices(choose(before, "method", method), base=item.base_model or before.choices.base)
     for key, value in settings.items():
         draft = with_setting(draft, key, value)
     draft = with_choices(draft, start=str(item.path))

@@ -75,6 +75,7 @@ ACTIONS = {
     "start": _("start"),
     "stop": _("stop"),
     "cancel": _("stop without saving"),
+    "draw": _("draw now"),
     "pause": _("pause"),
     "resume": _("continue"),
     "retry": _("restart"),

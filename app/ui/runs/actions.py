@@ -41,6 +41,7 @@ LABELS: Mapping[str, str] = {
     "up": words.UP,
     "down": words.DOWN,
     "stop": words.STOP,
+    "draw": words.DRAW_NOW,
     "pause": words.PAUSE,
     "cancel": shared.CANCEL,
     "resume": words.GO_ON,
@@ -98,6 +99,9 @@ def _perform(queue: StudioQueue, event: RunAction, actor: Actor) -> Answer:
     store, number = queue.store, queue.number(name, actor=actor)
     if what in ENDS:
         actions.stop(store, number, ENDS[what], actor=actor)
+    elif what == "draw":
+        actions.draw_now(store, number, actor=actor)
+        return Answer(banner(words.DRAWS_NEXT))
     elif what in ("up", "down"):
         actions.move(store, number, what, actor=actor)
     elif what == "place":  # the other run may just have begun

@@ -14,7 +14,7 @@ class RunAction(PageEvent):
     """An action on a run or on the whole queue."""
 
     what: Literal[
-        "up", "down", "place", "stop", "pause", "cancel", "resume", "longer",
+        "up", "down", "place", "stop", "draw", "pause", "cancel", "resume", "longer",
         "retry", "retry-half", "retry-low", "resume-changed", "delete", "share", "unshare", "repair-queue", "put",
     ]  # fmt: skip
     about: str = ""
@@ -32,7 +32,7 @@ class RunAction(PageEvent):
 class FileWanted(PageEvent):
     """A file of a run is to be saved, or its style is to be put into the person's program."""
 
-    file: Literal["style", "put", "samples", "numbers"]
+    file: Literal["style", "put", "samples", "numbers", "report"]
     at: Whole = 0
     """Time of the click in milliseconds."""
 
@@ -40,7 +40,7 @@ class FileWanted(PageEvent):
 class FoldOpened(PageEvent):
     """A fold was opened, or is open and needs an update."""
 
-    fold: Literal["log", "settings", "details"]
+    fold: Literal["log", "settings", "details", "report"]
 
 
 class PictureWanted(PageEvent):

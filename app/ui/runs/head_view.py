@@ -27,7 +27,7 @@ from trainers.score.best import ADVICE, ENDS_EARLY
 PROBLEMS = (State.FAILED, State.INTERRUPTED, State.HANGING)
 MENU = (
     ("put", "download", "put-elsewhere", "try", "steps", "samples", "share", "clone"),
-    ("pause", "resume", "longer"),
+    ("draw", "pause", "resume", "longer"),
     ("stop", "cancel", "retry", "delete"),
 )
 """Items of a run's menu, in groups."""

@@ -6,6 +6,7 @@ const folds = [...element.querySelectorAll('details')],
 let waiting = 0;
 const read = fold => trigger('fold_opened', {fold: fold.dataset.fold});
 for (const fold of folds) fold.addEventListener('toggle', () => fold.open && read(fold));
+element.querySelector('[data-save]').addEventListener('click', () => trigger('fetched', {file: 'report'}));
 document.addEventListener('velatura:changed', () => {
   if (!log.open || 'ended' in document.body.dataset) return;
   waiting ||= setTimeout(() => {

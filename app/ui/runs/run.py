@@ -13,9 +13,10 @@ from app.errors import message_of
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.view import View
+from app.studio.problem_report import read_report, write_report
 from app.studio.programs.find import kind_called
 from app.studio.programs.targets import TITLES, Target
-from app.studio.public_files import offer_file, offer_numbers
+from app.studio.public_files import name_for_download, offer_file, offer_numbers
 from app.studio.runs import chosen, samples
 from app.studio.runs.notes import LONGEST_NOTE, read_notes, write_notes
 from app.studio.runs.start_times import StartTimes
@@ -78,7 +79,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     wire(page.sheet, STARS, page, [page.name, page.drawn], page.everything, **EACH)
     wire(page.note, NOTED, page, [page.name, page.drawn], page.everything, **EACH)
     wire(page.graph, CURVES, page, [page.name], [page.graph], **EACH)
-    for part in (page.acts, page.graph):
+    for part in (page.acts, page.graph, page.folds):
         wire(part, FILES, page, [page.name], [page.files, page.notice], **EACH)
 
 
@@ -176,6 +177,9 @@ class RunPage:
         view = self.queue.run(name)
         if view is None:
             return gr.skip()
+        if event.fold == "report":
+            report = read_report(view.job.folder, view.job.owner)
+            return {"fold": event.fold, "text": "\n".join(f"[{name}]\n{text}" for name, text in report.items())}
         files = {"log": "log.txt", "settings": "config.toml", "details": "process.log"}
         nothing = words.NOTHING_PRINTED if view.state in ENDED else words.NOTHING_YET
         return {"fold": event.fold, "text": tail(view.job.folder, files[event.fold]) or nothing}
@@ -238,6 +242,10 @@ class RunPage:
         public = self.queue.public(view)
         if what == "samples":
             return samples.archive(view, public)
+        if what == "report":
+            place = name_for_download(public, f"velatura-report-{view.job.id}.zip")
+            write_report(read_report(view.job.folder, view.job.owner), place)
+            return place
         if what == "numbers":
             return offer_numbers(view.job.name, self.queue.losses(view.job.folder).numbers(), public)
         style = chosen.chosen_style(view.job.folder, chosen.choice_of(view))

@@ -36,6 +36,7 @@ PART_OF = _("Part of the sweep {name}")
 
 UP, DOWN = _("Move up"), _("Move down")
 HANDLE = _("Move {}: drag, or press the up and down arrows")
+DRAW_NOW, DRAWS_NEXT = _("Draw now"), _("The pictures of the next step are drawn.")
 STOP, PAUSE, WITHOUT_SAVING = _("Stop here and keep this"), _("Pause"), _("Stop without saving")
 SKIP_PICTURES = _("Skip the last pictures")
 GO_ON, GO_ON_FROM = _("Continue"), _("Continue from {step}")
@@ -54,6 +55,11 @@ AT_ONCE = _("Stop now")
 
 DOWNLOAD_SAMPLES, DOWNLOAD_NUMBERS = _("Download samples"), _("Numbers as CSV")
 PROGRESS = _("Training progress")
+REPORT, SAVE_REPORT = _("Report a problem"), _("Save as a ZIP")
+REPORT_HELP = _(
+    "This is everything in the report: versions, settings, events, messages and numbers, without pictures, captions, "
+    "names, passwords or folders. Save it, and attach it where you describe the problem."
+)
 
 # The menu of a run
 TRY, DOWNLOAD_STEP, DOWNLOAD_FOR = _("Try it"), _("Download step {step}"), _("Download step {step} for {program}")

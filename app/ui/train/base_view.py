@@ -15,6 +15,7 @@ from app.ui.train.style_view import Card, Pick
 from app.units import readable_size
 from trainers.messages import joined, listed
 from trainers.models.bases.find import folder_for_files
+from trainers.models.bases.recognise import recommendation_of
 from trainers.models.families.family import HubBase
 
 SPARE_ROOM = 10**9
@@ -63,6 +64,9 @@ class BaseChoice:
     """Whether the person has yet to choose one."""
     is_shown: bool
     """False until the program is chosen, unless a base is chosen already."""
+    recommended: str = ""
+    """Who published settings for it, or that nobody is known to have; "" for the starter."""
+    has_recommended: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,21 @@ def read_choice(target: Target, base: Base) -> BaseChoice:
     if not note and target in TITLES and not opens(target, base):
         note = words.DOES_NOT_OPEN.format(program=TITLES[target], family=base.family)
     is_shown = bool(target) or not base.is_starter
-    return BaseChoice(base.model, base.title, base_facts(base), note, base.to_download, False, is_shown)
+    published = recommendation_of(base.model)
+    line = words.NO_RECOMMENDATION
+    if published is not None:
+        line = words.RECOMMENDED.format(base=published.title, source=published.source)
+    return BaseChoice(
+        base.model,
+        base.title,
+        base_facts(base),
+        note,
+        base.to_download,
+        False,
+        is_shown,
+        "" if base.is_starter or base.problem else line,
+        published is not None,
+    )
 
 
 def read_account(may_log_in: bool, problem: str) -> HubAccount:

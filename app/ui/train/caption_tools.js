@@ -71,7 +71,10 @@ const sayReach = () => {
     said = props.words[all ? 'all' : 'empty'][count === 1 ? 'one' : 'other'].replace('{count}', count);
   element.querySelector('.reach').textContent = count ? said : '';
 };
-element.addEventListener('change', event => event.target.name === 'which' && sayReach());
+element.addEventListener('change', event => {
+  if (event.target.name === 'which') sayReach();
+  if (event.target.name === 'model') element.querySelector('.server').hidden = event.target.value !== 'server';
+});
 document.addEventListener('velatura:picked', ({detail}) => {
   pickedEmpty = detail.empty;
   sayReach();
@@ -130,8 +133,8 @@ element.querySelector('#find-panel').addEventListener('submit', event => {
 });
 element.querySelector('#write-panel').addEventListener('submit', event => {
   event.preventDefault();
-  const chosen = new FormData(event.target);
-  trigger('captions_wanted', {model: chosen.get('model'), which: chosen.get('which'), ids: picked, seen: seen()});
+  const {model, which, url, server_model} = Object.fromEntries(new FormData(event.target));
+  trigger('captions_wanted', {model, which, url, server_model, ids: picked, seen: seen()});
 });
 
 let shown = 0; // the draft's version of the trigger word shown

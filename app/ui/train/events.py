@@ -104,12 +104,17 @@ class CaptionsWanted(Chosen):
 
     model: Id
     which: Literal["empty", "all"]
+    url: Typed = ""
+    """Of a server, if `model` is `server`; empty for the one that was chosen last."""
+    server_model: Typed = ""
 
 
 class PicturesChanged(Edit):
     """A bulk action on the selected or the deleted pictures."""
 
-    what: Literal["add-before", "add-after", "remove-words", "rotate-left", "rotate-right", "crop", "delete", "restore"]
+    what: Literal[
+        "add-before", "add-after", "remove-words", "group", "rotate-left", "rotate-right", "crop", "delete", "restore",
+    ]  # fmt: skip
     text: Typed = ""
     aspect: Aspect | None = None
     """Of a crop; None for the whole pictures."""
@@ -153,6 +158,7 @@ class PicturesAction(DraftEvent):
     what: Literal[
         "dismiss", "mask", "keep-one", "take", "keep", "undo", "fresh", "stop-captions",
         "dismiss-notice", "read-notice", "bring-back", "let-go", "show", "whole",
+        "lines-apart", "lines-joined",
     ]  # fmt: skip
     about: Id = ""
     """Id of the picture or the file."""
@@ -170,7 +176,7 @@ class StyleAction(PageEvent):
         "program", "base", "download", "pause-download", "log-in", "log-out", "again",
         "advanced", "measure", "trials", "use-preset", "save-preset",
         "rename-preset", "delete-preset", "put-back-preset", "export-preset", "reset", "take-back", "report",
-        "no-start", "repair", "use-import", "repair-import", "discard-import",
+        "use-recommended", "no-start", "repair", "use-import", "repair-import", "discard-import",
     ]  # fmt: skip
     about: Typed = ""
     """The value or key that is chosen, set or downloaded."""

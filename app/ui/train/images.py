@@ -34,7 +34,7 @@ from app.ui.login.sender import sender_of
 from app.ui.train import events, images_view, wall_text
 from app.ui.train import text as words
 from app.ui.train.image_sets_view import read_strips
-from trainers.data.captioning import CAPTIONERS
+from trainers.captioning.models import CAPTIONERS
 from trainers.data.sample_sets import read_sets
 from trainers.data.source import make_crop
 from trainers.errors import VelaturaError
@@ -91,7 +91,11 @@ class PicturesStep:
             {},
             ("components/unsent.js", "components/in_turn.js", "train/caption_tools.js"),
             AtRequest(
-                render, "train/tools.html", models=[(name, it.title, it.words) for name, it in CAPTIONERS.items()]
+                lambda: render(
+                    "train/tools.html",
+                    models=[*((name, it.title, it.words) for name, it in CAPTIONERS.items()), words.SERVER],
+                    server=services.caption_servers.read(),
+                )
             ),
             elem_id="tools",
             words=words.SCOPE,
@@ -207,6 +211,7 @@ class PicturesStep:
             "add-before": partial(edits.with_words, identifiers=ids, words=event.text, after=False),
             "add-after": partial(edits.with_words, identifiers=ids, words=event.text, after=True),
             "remove-words": partial(edits.without_words, identifiers=ids, words=event.text),
+            "group": partial(edits.with_folder, identifiers=ids, folder=event.text),
             "rotate-left": partial(edits.with_rotation, identifiers=ids, degrees=-90),
             "rotate-right": partial(edits.with_rotation, identifiers=ids, degrees=90),
             "crop": partial(edits.with_aspect, identifiers=ids, aspect=event.aspect),
@@ -269,10 +274,17 @@ class PicturesStep:
 
     def on_captions_wanted(self, event: events.CaptionsWanted, request: gr.Request) -> Shown:
         """Start captioning by a model."""
-        actor, jobs = actor_of(request), self.services.caption_jobs
-        if event.model not in CAPTIONERS:
+        actor, jobs, model, url = actor_of(request), self.services.caption_jobs, event.model, ""
+        if model == words.SERVER[0]:
+            may_choose = self.services.bases.anywhere or actor.is_admin
+            try:
+                server = self.services.caption_servers.choose(event.url, event.server_model, may_choose)
+            except VelaturaError as error:
+                return {self.tools: {"writing": images_view.refused(error), "nonce": time.time()}}
+            model, url = server.model, server.url
+        elif model not in CAPTIONERS:
             return {self.tools: gr.skip()}
-        if not jobs.start(actor.key, event.model, event.which != "all", actor.name, set(event.ids) or None):
+        if not jobs.start(actor.key, model, event.which != "all", actor.name, set(event.ids) or None, url):
             return {self.tools: {"writing": images_view.none_empty(), "nonce": time.time()}}
         return self._writing(actor.key)
 
@@ -306,6 +318,8 @@ class PicturesStep:
             "read-notice": edits.notice_read,
             "bring-back": brought_back,
             "let-go": without_aside,
+            "lines-apart": partial(edits.with_lines_as, alternatives=True),
+            "lines-joined": partial(edits.with_lines_as, alternatives=False),
         }
         if what in ("fresh", "stop-captions", "bring-back"):
             self.services.caption_jobs.stop(actor.key)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from app.errors import as_sentence
 from app.studio.dataset.caption_jobs import CaptionProgress
 from app.studio.dataset.checks import Note, Report
 from app.studio.dataset.drafts import WHOLE, Draft, Drafts, Picture, Undo
@@ -24,6 +25,7 @@ from app.ui.train import text as words
 from app.ui.train import wall_text
 from trainers.data.findings import Kind
 from trainers.data.repeats import describe_repeats, repeats_of
+from trainers.errors import VelaturaError
 from trainers.messages import joined
 
 MOST_SHOWN, MOST_LINES, LONG_AGO = 5, 2, 3600
@@ -89,11 +91,16 @@ def overview(draft: Draft, report: Report) -> str:
     lines = [(kind, wall_text.found_line(kind, counts[kind])) for kind in wall_text.FOUND if counts[kind]]
     general: list[tuple[Kind, str]] = [("", joined(" ", (finding.sentence, finding.fix))) for finding in report.general]
     repeats = describe_repeats(repeats_of(picture.name)[0] for picture in draft.pictures)
-    if not (repeats or lines or general or draft.left_out):
+    several = sum(1 for picture in draft.pictures if picture.lines)
+    groups = Counter(PurePosixPath(picture.name).parent.name for picture in draft.pictures)
+    groups = groups if len(groups) > 1 else Counter()
+    if not (several or groups or repeats or lines or general or draft.left_out):
         return ""
     alone = not draft.pictures  # without pictures the refused files stand open
     return render(
         "train/wall_overview.html",
+        several_lines=wall_text.several_lines(several) if several else "",
+        groups=wall_text.groups({name: count for name, count in groups.items() if name}) if groups else "",
         repeats=repeats,
         lines=lines + general,
         files=draft.left_out,
@@ -151,6 +158,11 @@ def writing(state: CaptionProgress) -> Markup:
 def none_empty() -> Markup:
     """The line for a model that has no caption to write."""
     return render("train/writing.html", state=CaptionProgress(), line=words.NONE_EMPTY, none_empty=True)
+
+
+def refused(error: VelaturaError) -> Markup:
+    """The line for a captioning model that cannot be used."""
+    return render("train/writing.html", state=CaptionProgress(), line=as_sentence(error), none_empty=False)
 
 
 def notice(draft: Draft) -> str:

@@ -170,7 +170,7 @@ selection.addEventListener('click', event => {
     perform('pictures_changed', {what: 'crop', ids, text: '', aspect: aspect || null});
   } else if (bulk === 'delete') remove(ids);
   else if (rotate) perform('pictures_changed', {what: +rotate < 0 ? 'rotate-left' : 'rotate-right', ids, text: ''});
-  else if (!['add-before', 'add-after', 'remove-words'].includes(bulk)) return;
+  else if (!['add-before', 'add-after', 'remove-words', 'group'].includes(bulk)) return;
   else if (!text) field.focus();
   else perform('pictures_changed', {what: bulk, ids, text});
 });

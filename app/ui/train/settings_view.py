@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from app.language import Sentence
 from app.studio.dataset.drafts import Draft
+from app.studio.settings.epochs import epoch_of
 from app.studio.settings.fields import FOLDS, Field, Kind, list_fields
 from app.studio.settings.imports.kohya_names import names_by_setting
 from app.studio.settings.plan import all_layers, changed_settings, chosen_layers, method_of, problems, values
@@ -89,7 +90,13 @@ def _sheet(draft: Draft, changed: Collection[str], wrong: dict[str, str]) -> Set
     for fold in FOLDS:
         within = [field for field in fields if field.fold == fold]
         rows = [
-            _row(field, now[field.key], before[field.key] if field.key in changed else None, wrong.get(field.key, ""))
+            _row(
+                field,
+                now[field.key],
+                before[field.key] if field.key in changed else None,
+                wrong.get(field.key, ""),
+                _epochs(draft, now) if field.key == "train.steps" else "",
+            )
             for field in within
         ]
         if rows:  # a trigger word trained alone has no method
@@ -98,7 +105,13 @@ def _sheet(draft: Draft, changed: Collection[str], wrong: dict[str, str]) -> Set
     return SettingsSheet(folds, [said for key, said in wrong.items() if key not in keys])
 
 
-def _row(field: Field, value: Any, before: Any, problem: str) -> SettingRow:
+def _epochs(draft: Draft, now: Mapping[str, Any]) -> str:
+    """The steps in epochs of the pictures."""
+    epoch, steps = epoch_of(draft, now), now["train.steps"]
+    return words.IN_EPOCHS.format(how=epoch.how(round(steps / epoch.steps, 1))) if epoch.steps else words.EPOCHS_TYPED
+
+
+def _row(field: Field, value: Any, before: Any, problem: str, more: str = "") -> SettingRow:
     """A field; `before` is the preset's value if it was changed."""
     names = names_by_setting().get(field.key, ())
     search = Searched.of(joined(" ", (field.key, field.title, field.help, field.shown.words, *names)))
@@ -112,6 +125,7 @@ def _row(field: Field, value: Any, before: Any, problem: str) -> SettingRow:
         field.help,
         Sentence.of(field.allowed) if field.allowed else "",
         words.PRESET_HAS.format(_shown(field, before)) if changed else "",
+        more,
     )
     hint = joined(" ", hints)
     return SettingRow(

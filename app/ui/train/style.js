@@ -4,17 +4,28 @@ const PATIENCE = 5000;
 let restored = false;
 const part = () => element.closest('#style-choices, #style-own, #style-more, #style-settings')?.id || '';
 const MOST_BYTES = 300000,
+  LONGEST = 20000, // of one setting
   MOST_FILES = 11; // one more than the server accepts
 let awaited = false; // whether a requested report is to be scrolled into view
 const read = settings => {
   awaited = true;
   trigger('settings_read', {...settings, open: Boolean(fold()?.open), of: part()});
 };
+// Of a style file, only the metadata are read; its header begins with its length (8 bytes).
+const readMetadata = async file => {
+  try {
+    const length = Number(new DataView(await file.slice(0, 8).arrayBuffer()).getBigUint64(0, true));
+    const {__metadata__: metadata = {}} = JSON.parse(await file.slice(8, 8 + length).text());
+    return JSON.stringify(Object.fromEntries(Object.entries(metadata).filter(([, text]) => text.length < LONGEST)));
+  } catch {
+    return '{}'; // the server reports it
+  }
+};
 // Files that belong together, such as a script and its dataset config, are read together.
 const readFiles = async list => {
   const files = [...list].slice(0, MOST_FILES).map(async file => ({
     name: file.name,
-    text: await file.slice(0, MOST_BYTES).text(),
+    text: await (/\.safetensors$/i.test(file.name) ? readMetadata(file) : file.slice(0, MOST_BYTES).text()),
   }));
   if (files.length) read({files: await Promise.all(files)});
 };

@@ -60,6 +60,13 @@ FIND, REPLACE_WITH, REPLACE = _("Find"), _("Replace with"), _("Replace")
 NOTHING_TO_REPLACE = _("Nothing to change: no caption contains “{words}”. The search is case-sensitive.")
 NOTHING_FOUND = _("No caption contains this. The search is case-sensitive.")
 MODEL, WHICH = _("Captioning model"), _("For which pictures")
+SERVER = (
+    "server",
+    _("A server of yours"),
+    _("Ollama, LM Studio, vLLM or llama.cpp, with a model that sees pictures. Your pictures are sent to its address."),
+)
+SERVER_URL, SERVER_MODEL = _("Address of the server"), _("Its model")
+EXAMPLE_URL, EXAMPLE_MODEL = "http://localhost:11434", "qwen3-vl:8b"
 ONLY_EMPTY, ALL = _("Only those without a caption"), _("All of them")
 BEGIN, BEGINS_WHEN_FREE = _("Write captions"), _("It begins when the computer is free. {line}")
 KEEP_WRITING = _("You can keep editing meanwhile, and undo all of them.")
@@ -208,6 +215,9 @@ NEEDS_ACCOUNT = _("Needs an account on Hugging Face.")
 SIZE_AND_ROOM = _("About {} of {} free.")
 NO_ROOM = _("It needs about {}; {} are free on the disk of the model cache. Free some space first.")
 HERE_ALREADY = _("It is on this computer.")
+RECOMMENDED = _("Recommended for {base}, from {source}.")
+NO_RECOMMENDATION = _("No recommendation is known; these are Velatura’s defaults.")
+USE_RECOMMENDED = _("Use these settings")
 BY_NAME_HINT = _(
     "For example /models/dreamy.safetensors, or owner/name from huggingface.co. Nothing is downloaded until you ask."
 )
@@ -237,11 +247,16 @@ BACK_TO_PRESET, ALL_BACK = _("Back to preset"), _("Reset everything to the prese
 CHANGED, SETTINGS_CHANGED = _("changed"), _("{count} changed")
 NOTHING_CHANGED = _("as in the preset")
 PRESET_HAS = _("Preset: {}.")
+EPOCHS_TYPED = _("“10 epochs” is understood, too.")
+IN_EPOCHS = _("This is {how} “10 epochs” is understood, too.")
 NOTHING = _("nothing")
 IS_ON, IS_OFF, ON_OFF = _("On"), _("Off"), (_("off"), _("on"))
 IMPORT, EXPORT, PASTED = _("Import settings"), _("Export settings"), _("what was pasted")
-IMPORT_HINT = _("Import reads Velatura, kohya_ss and OneTrainer. Ctrl+V also pastes a file, or kohya’s command line.")
-STARTS_FROM = _("The training starts from “{name}”, as plain LoRA with at least its rank and all of its layers.")
+IMPORT_HINT = _(
+    "Import reads Velatura, kohya_ss, OneTrainer, ai-toolkit and the settings in a style file. Ctrl+V also pastes a "
+    "file, or kohya’s command line."
+)
+STARTS_FROM = _("The training starts from “{name}”, with all of its layers.")
 START_FROM_NOTHING = _("Start from nothing")
 MENDING = _("{} to fix before it can start")
 ADVANCED = _("Advanced")
@@ -357,6 +372,8 @@ def undo_line(step: Undo, files: int = 0) -> str:
             return plural("{count} picture was rotated.", "{count} pictures were rotated.", len(step.regions))
         case "masked":
             return _("A mask was changed.")
+        case "grouped":
+            return plural("{count} picture was grouped.", "{count} pictures were grouped.", len(step.names))
         case "removed" if removed == 1:
             return _("Picture {number} was deleted.", number=step.removed[0][0] + 1)
         case "removed":

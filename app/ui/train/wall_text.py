@@ -59,6 +59,7 @@ USED = _("Dashed: what training keeps of it. Pictures are cut to the nearest sha
 NOTHING_TO_CHANGE: Mapping[str, str] = {
     **dict.fromkeys(("add-before", "add-after"), _("Nothing to change: “{words}” is in these captions already.")),
     "remove-words": _("Nothing to change: “{words}” is in none of these captions."),
+    "group": _("Nothing to change: these pictures are in “{words}” already."),
     "crop": _("Nothing to change: these pictures have this crop already."),
 }
 """Sentences for bulk actions that change nothing."""
@@ -100,6 +101,8 @@ ADD_CAPTION = _("Write them for me")
 SHOW_THEM, LEAVE_PARTS_OUT, KEEP_ONE = _("Show"), _("Leave those parts out"), _("Keep one of each")
 SHOW_THESE = _("Show: {line}")
 DISMISS_ALL, DISMISS_ONE = _("Dismiss all"), _("Dismiss")
+GROUP = _("Group")
+AS_ALTERNATIVES, AS_ONE_CAPTION = _("Each line is an alternative"), _("One caption")
 FOUND: Mapping[Kind, tuple[str, str]] = {
     "no caption": forms("{count} picture has no caption.", "{count} pictures have no caption."),
     "copy": forms(
@@ -126,6 +129,21 @@ FOUND: Mapping[Kind, tuple[str, str]] = {
 }
 MORE_HINTS = forms("{count} more hint", "{count} more hints")
 LEFT_OUT = forms("{count} file was left out", "{count} files were left out")
+
+
+def groups(counts: Mapping[str, int]) -> _:
+    """The groups of pictures with their sizes, and where their settings are."""
+    named = joined(", ", [_("{name} ({count})", name=name, count=count) for name, count in counts.items()])
+    return _("Groups: {groups}. Their own settings: All settings, “Settings by folder”.", groups=named)
+
+
+def several_lines(count: int) -> _:
+    """The question about captions in files with several lines."""
+    return plural(
+        "{count} caption has several lines: is that one caption, or several to choose from?",
+        "{count} captions have several lines: is that one caption each, or several to choose from?",
+        count,
+    )
 
 
 def found_line(kind: Kind, count: int) -> str:

@@ -13,7 +13,7 @@ from app.cli.dataset import show_findings
 from app.cli.styles import show_style
 from tests.app.command import call
 from tests.app.user_files import write_pictures
-from tests.trainers.data.captioners import write_tagger
+from tests.trainers.captioning.captioners import write_tagger
 from trainers.errors import VelaturaError
 
 

@@ -14,7 +14,7 @@ from app.jobs.store import CAPTION, ESTIMATE, GENERATE, NewJob
 from app.studio.dataset.captions import CaptionRequest
 from app.studio.generation.request import GenerateRequest, StyleRef
 from tests.app.jobs.working import do_next, line
-from tests.trainers.data.captioners import write_tagger
+from tests.trainers.captioning.captioners import write_tagger
 from tests.trainers.tiny_runs import write_images
 from trainers.errors import VelaturaError
 from trainers.runs.events import read_events

@@ -285,7 +285,7 @@ def test_words():
 
 
 def test_what_one_may_do():
-    assert actions_for(JOB, State.TRAINING) == ("stop", "pause", "clone", "cancel")
+    assert actions_for(JOB, State.TRAINING) == ("stop", "draw", "pause", "clone", "cancel")
     assert actions_for(JOB, State.INTERRUPTED)[0] == "resume" and actions_for(JOB, State.FAILED)[0] == "retry"
     assert actions_for(JOB, State.SAVING) == () and actions_for(JOB, State.STOPPING) == ("cancel",)
     assert actions_for(JOB, State.PREPARING) == ("cancel",)

@@ -243,3 +243,20 @@ def test_twenty_who_ask_while_somebody_looks_get_one_look_together(store, monkey
     assert len(looks) == 2 and first.result() is not None
     (views,) = found.values()
     assert views[0].job.wants == "cuda"
+
+
+def test_warnings_of_an_attempt_are_shown_until_they_end(tmp_path):
+    store = Store(tmp_path)
+    folder = tmp_path / "dusk"
+    folder.mkdir()
+    job = store.add(NewJob("train", folder), phase="ended")
+    record, watcher = Recorder(folder), Watcher(store)
+    for name, message in (("gradients", "A layer is idle."), ("pace", "Slow."), ("pace", "Slower.")):
+        record("problem", name=name, message=message)
+    record("step", step=30, steps=30)
+    record("done", step=30)
+    assert watcher.view(job.id).line == "Done. A layer is idle. Slower."
+    record("solved", name="pace", message="usual")
+    assert watcher.view(job.id).trouble == "A layer is idle."
+    record("attempt", number=2)
+    assert watcher.view(job.id).trouble == ""

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from trainers.config.sections import Data
 from trainers.data.captions import (
     MAX_CAPTION_BYTES,
+    as_wildcard,
     base_caption,
+    base_captions,
     caption_from_name,
+    count_alternatives,
     draw_caption,
     full_caption,
     own_caption,
@@ -120,22 +123,22 @@ def test_trigger_comes_first_and_only_once() -> None:
     assert full_caption("Velvet Style of a fox", settings) == "Velvet Style of a fox"
     assert full_caption("velvet styled fox", settings) == "velvet style, velvet styled fox"
     assert full_caption("a fox", Data()) == "a fox"
-    assert draw_caption("a fox", settings, 0, 0, 0) == "velvet style, a fox"
+    assert draw_caption(("a fox",), settings, 0, 0, 0) == "velvet style, a fox"
 
 
 def test_dropout_drops_all_of_it_at_its_rate() -> None:
     settings = Data(trigger="t", caption_dropout=0.25)
-    drawn = Counter(draw_caption("a", settings, 7, draw, draw % 5) for draw in range(2000))
+    drawn = Counter(draw_caption(("a",), settings, 7, draw, draw % 5) for draw in range(2000))
     assert set(drawn) == {"", "t, a"}
     assert abs(drawn[""] / 2000 - 0.25) < 0.03  # three standard deviations
-    assert draw_caption("a", Data(caption_dropout=1), 0, 0, 0) == ""
+    assert draw_caption(("a",), Data(caption_dropout=1), 0, 0, 0) == ""
 
 
 def test_draws_differ_by_seed_draw_and_image() -> None:
     settings = Data(caption_dropout=0.5)
 
     def bits(seed: int, image: int) -> list[bool]:
-        return [draw_caption("a", settings, seed, draw, image) == "" for draw in range(40)]
+        return [draw_caption(("a",), settings, seed, draw, image) == "" for draw in range(40)]
 
     assert bits(0, 0) == bits(0, 0)
     assert bits(0, 0) != bits(1, 0)
@@ -147,7 +150,7 @@ def test_draws_differ_by_seed_draw_and_image() -> None:
 )
 def test_shuffle_keeps_the_first_tags_and_loses_none(tags: list[str], keep: int, draw: int) -> None:
     settings = Data(shuffle_tags=True, keep_tags=keep, caption_dropout=0, trigger="zz")
-    drawn = draw_caption(", ".join(tags), settings, 3, draw, 1).split(", ")
+    drawn = draw_caption((", ".join(tags),), settings, 3, draw, 1).split(", ")
     assert drawn[0] == "zz"
     assert drawn[1 : 1 + keep] == tags[:keep]
     assert sorted(drawn[1:]) == sorted(tags)
@@ -155,7 +158,7 @@ def test_shuffle_keeps_the_first_tags_and_loses_none(tags: list[str], keep: int,
 
 def test_shuffle_reaches_every_order() -> None:
     settings = Data(shuffle_tags=True, caption_dropout=0, keep_tags=1)
-    seen = {draw_caption("a, b, c, d", settings, 0, draw, 0) for draw in range(200)}
+    seen = {draw_caption(("a, b, c, d",), settings, 0, draw, 0) for draw in range(200)}
     assert len(seen) == 6 and all(one.startswith("a, ") for one in seen)
 
 
@@ -163,10 +166,50 @@ def test_shuffle_reaches_every_order() -> None:
 @given(st.integers(0, 1000))
 def test_trigger_in_the_caption_stays_first(draw: int) -> None:
     settings = Data(shuffle_tags=True, caption_dropout=0, keep_tags=1, trigger="zz")
-    drawn = draw_caption("zz, a, b, c", settings, 0, draw, 0)
+    drawn = draw_caption(("zz, a, b, c",), settings, 0, draw, 0)
     assert drawn.startswith("zz, a, ") and sorted(drawn.split(", ")) == ["a", "b", "c", "zz"]
 
 
 def test_varies_only_with_shuffling() -> None:
-    assert varies(Data(shuffle_tags=True))
+    assert varies(Data(shuffle_tags=True)) and varies(Data(tag_dropout=0.1)) and varies(Data(wildcards=True))
     assert not varies(Data(caption_dropout=0.5, trigger="t"))
+
+
+def test_dropped_tags_are_a_share_of_those_that_may_be():
+    settings = Data(tag_dropout=0.3, keep_tags=1, trigger="zz", caption_dropout=0)
+    drawn = [draw_caption(("zz, a, b, c, d",), settings, 0, draw, 0) for draw in range(2000)]
+    assert all(text.startswith("zz, a") for text in drawn)
+    for tag in "bcd":
+        assert sum(tag in text.split(", ") for text in drawn) / 2000 == pytest.approx(0.7, abs=0.04)
+    assert drawn[:50] == [draw_caption(("zz, a, b, c, d",), settings, 0, draw, 0) for draw in range(50)]
+
+
+def test_alternatives_are_drawn_alike_and_the_same_again():
+    settings = Data(wildcards=True, caption_dropout=0)
+    captions = ("a {red|blue|green} fox", "an owl {{calm}}")
+    drawn = Counter(draw_caption(captions, settings, 1, draw, draw % 3) for draw in range(3000))
+    assert drawn.keys() == {"a red fox", "a blue fox", "a green fox", "an owl {calm}"}
+    assert drawn["an owl {calm}"] / 3000 == pytest.approx(1 / 2, abs=0.03)
+    assert all(drawn[f"a {colour} fox"] / 3000 == pytest.approx(1 / 6, abs=0.03) for colour in ("red", "blue", "green"))
+    assert count_alternatives(captions) == 4 and count_alternatives(("{a|b} {c|d|e}", "f")) == 7
+
+
+def test_lines_are_one_caption_unless_they_are_alternatives(tmp_path):
+    (tmp_path / "fox.txt").write_text("\n a {red|blue} fox \n\nin snow\n", encoding="utf-8")
+    image = tmp_path / "fox.png"
+    assert own_caption(image) == "a {red|blue} fox in snow"
+    assert base_captions(image, Data()) == ("a {red|blue} fox in snow",) == (base_caption(image, Data()),)
+    assert base_captions(image, Data(wildcards=True)) == ("a {red|blue} fox", "in snow")
+    assert base_caption(image, Data(wildcards=True)) == "a red fox"
+    assert draw_caption(("a {red|blue} fox",), Data(caption_dropout=0), 0, 0, 0) == "a {red|blue} fox"
+
+
+def test_alternatives_become_one_caption_with_their_wildcards_written_out():
+    assert as_wildcard(["a fox"]) == "a fox" and as_wildcard(["a {red|grey} fox"]) == "a {red|grey} fox"
+    assert as_wildcard(["a fox", "an animal"]) == "{a fox|an animal}"
+    assert as_wildcard(["a {red|grey} fox", "one|two"]) == "{a red fox|a grey fox|one/two}"
+    many = " ".join(["{a|b}"] * 7)
+    assert as_wildcard([many, "x"]) == "{a a a a a a a|x}"
+    settings = Data(images="unused", wildcards=True, caption_dropout=0.0)
+    drawn = {draw_caption([as_wildcard(["a {red|grey} fox", "x"])], settings, 0, draw, 0) for draw in range(50)}
+    assert drawn == {"a red fox", "a grey fox", "x"}

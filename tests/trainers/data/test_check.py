@@ -149,3 +149,15 @@ def test_long_captions(good: Path) -> None:
     (good / "fox.txt").write_text("very " * 73 + "red fox")
     assert bad(check(good)) == []
     assert only(check(good, trigger="zz"), "longest has 76").files == ("fox.png",), "the trigger counts"
+
+
+def test_captions_of_several_lines_are_noted_unless_they_are_alternatives(tmp_path: Path) -> None:
+    pictures.scene(1, (64, 64)).save(tmp_path / "fox.png")
+    (tmp_path / "fox.txt").write_text("a fox\nan animal\n")
+
+    def notes(**settings: bool) -> list[str]:
+        findings = check_images(tmp_path, Data(images=".", **settings), 64, 8)
+        return [finding.sentence for finding in findings if "several lines" in finding.sentence]
+
+    assert notes() == ["The caption of fox.png has several lines, which are read as one."]
+    assert notes(wildcards=True) == []

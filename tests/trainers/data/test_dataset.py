@@ -187,3 +187,53 @@ def test_downscaling_averages(tmp_path: Path) -> None:
     item = load_dataset(folder_of(tmp_path, ImageOps.expand(checks, 0)), Data(), 0, 64, 32).items[0]
     values = pixels(item, Draw(0, False, (0.5, 0.5), ""))
     assert values.abs().max() < 0.05, "a fine checkerboard becomes an even grey, not a pattern"
+
+
+def folders_of(tmp_path: Path) -> Path:
+    """Three images of 64 × 64: one beside the folders, one in `2_dusk`, one in `ink`."""
+    for place in ("fox.png", "2_dusk/owl.png", "ink/hare.png"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        pictures.scene(len(place), (64, 64)).save(tmp_path / place)
+    (tmp_path / "ink" / "hare.txt").write_text("a hare, ink\na {grey|brown} hare")
+    return tmp_path
+
+
+def test_images_of_a_folder_have_its_settings(tmp_path: Path) -> None:
+    sets = {"ink": {"weight": 0.5, "repeats": 3, "wildcards": True, "flip": True}, "2_dusk": {"caption": "dusk"}}
+    options = Data(images=str(tmp_path), sets=sets, caption_dropout=0.0)
+    dataset = load_dataset(folders_of(tmp_path), options, 0, 64, 8)
+    items = {item.path.stem: item for item in dataset.items}
+    assert {name: (item.repeats, item.weight) for name, item in items.items()} == {
+        "fox": (1, 1.0), "owl": (2, 1.0), "hare": (3, 0.5),
+    }  # fmt: skip
+    assert items["owl"].caption == "dusk" and items["fox"].caption == "fox"
+    assert items["hare"].captions == ("a hare, ink", "a {grey|brown} hare")
+    assert dataset.shown == 6
+    drawn = [draw for index in range(60) for draw in dataset.draws(index, 1)]
+    of = {name: [draw for draw in drawn if dataset.items[draw.item_index] is item] for name, item in items.items()}
+    assert {draw.caption for draw in of["hare"]} == {"a hare, ink", "a grey hare", "a brown hare"}
+    assert {draw.flip for draw in of["hare"]} == {True, False} and {draw.flip for draw in of["fox"]} == {False}
+    assert [len(of[name]) for name in ("fox", "owl", "hare")] == [10, 20, 30]
+
+
+def test_folders_without_settings_are_not_entered(tmp_path: Path) -> None:
+    dataset = load_dataset(folders_of(tmp_path), Data(images=str(tmp_path)), 0, 64, 8)
+    assert [item.path.stem for item in dataset.items] == ["fox", "owl"]
+
+
+def test_an_image_is_trained_at_each_of_its_resolutions(tmp_path: Path) -> None:
+    options = Data(images=str(tmp_path), more_resolutions=(128,), sets={"ink": {"resolutions": (96, 64)}})
+    options = options.model_copy(update={"max_upscale": 4.0})
+    dataset = load_dataset(folders_of(tmp_path), options, 0, 64, 8)
+    sides = {(item.path.stem, item.bucket.height) for item in dataset.items}
+    assert sides == {("fox", 64), ("fox", 128), ("owl", 64), ("owl", 128), ("hare", 96), ("hare", 64)}
+    assert (
+        options.count_shown("", 1) == 2 and options.count_shown("2_dusk", 2) == 4 and options.count_shown("ink", 1) == 2
+    )
+
+
+def test_no_held_out_image_is_trained_at_another_resolution(tmp_path: Path) -> None:
+    options = Data(images=str(tmp_path), more_resolutions=(128,), held_out=0.5, sets={"ink": {}}, max_upscale=4.0)
+    dataset = load_dataset(folders_of(tmp_path), options, 0, 64, 8)
+    held_out, kept = ({item.path for item in items} for items in (dataset.held_out, dataset.items))
+    assert len(dataset.held_out) == len(held_out) == 2 and len(dataset.items) == 2 and not held_out & kept

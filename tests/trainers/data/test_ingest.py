@@ -55,7 +55,7 @@ def test_good_images_are_kept_and_bad_ones_named(source: Path, tmp_path: Path) -
         "0002-owl.png",
         "0002-owl.txt",
     ]
-    assert (tmp_path / "target/0002-owl.txt").read_text(encoding="utf-8") == "an owl, by night\n"
+    assert (tmp_path / "target/0002-owl.txt").read_text(encoding="utf-8") == "an owl,\nby night\n"
     assert Image.open(tmp_path / "target/0002-owl.png").tobytes() == pictures.scene(2).tobytes()
     assert report.duplicates == () and report.notes == ()
 

@@ -71,3 +71,21 @@ def test_damaged_repeats_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "repeats.json").write_text(content)
     with pytest.raises(VelaturaError, match=r"repeats\.json"):
         repeats.read_repeats(tmp_path)
+
+
+def test_the_folders_with_settings_stay_known_when_pictures_lie_side_by_side(tmp_path: Path) -> None:
+    source = write_folders(tmp_path / "source")
+    (source / "ink").mkdir()
+    scene(9, (64, 64)).save(source / "ink" / "hare.png")
+    (source / "ink" / "hare.txt").write_text("a hare\nan animal\n")
+    ingest(source, tmp_path / "run", keep_transparency=False, subfolders=("ink",))
+    stored = json.loads((tmp_path / "run" / "folders.json").read_text())
+    assert list(stored.values()) == ["ink"]
+    options = Data(images=".", sets={"ink": {"weight": 2.0, "wildcards": True}})
+    dataset = load_dataset(tmp_path / "run", options, 0, 64, 8)
+    assert sorted((item.weight, item.captions) for item in dataset.items) == [
+        (1.0, ()), (1.0, ()), (1.0, ()), (2.0, ("a hare", "an animal")),
+    ]  # fmt: skip
+    (tmp_path / "run" / "folders.json").write_text("[1]")
+    with pytest.raises(VelaturaError, match="must name pictures with their folders"):
+        load_dataset(tmp_path / "run", options, 0, 64, 8)

@@ -31,6 +31,24 @@ DRAWN: dict[str, Any] = {
 }
 """Everything that is drawn for the whole batch and sliced, gradients from two batches, activations recomputed."""
 DROPPED = {"dropout": 0.2, "rank_dropout": 0.3, "module_dropout": 0.1}
+RECIPES: Mapping[str, dict[str, Any]] = {
+    "schedule-free": {
+        "train": {"optimizer": "schedule-free", "max_grad_norm": 0.5},
+        "loss": {"weighting": "debiased", "kind": "huber", "huber_schedule": "snr"},
+    },
+    "output-kept": {
+        "prior": {"kind": "output", "prompt": "a drawing"},
+        "data": {"trigger": "dusk", "tag_dropout": 0.3, "wildcards": True, "caption_dropout": 0.3},
+    },
+    "noise": {
+        "train": {"optimizer": "came", "max_norm": 0.01, "schedule": "rex", "floor": 0.1},
+        "loss": {
+            "multires_iterations": 3, "noise_offset": 0.1, "noise_offset_random": True, "input_perturbation": 0.1,
+            "input_perturbation_random": True, "kind": "smooth-l1",
+        },
+    },
+}  # fmt: skip
+"""Recipes that draw, average or weigh in ways of their own."""
 TEXT = {"adapter": "attn-mlp", "krona-b": "attn-mlp", "t-lora": "none", "vpt": "none"}
 BLOCKS = ("adapter", "krona-b", "vpt", "ssf", "bitfit", "ia3")
 
@@ -89,6 +107,7 @@ def test_two_processes_end_as_one_does(quick_table, tmp_path):
     cases = {
         "double-sora": quick_table(everything("sora", 3), pair),
         "word-and-prior": quick_table(WORD, prior, pair, one("train.steps", 2), one("method.dropout", 0.2)),
+        **{name: quick_table(recipe, pair, one("train.steps", 2)) for name, recipe in RECIPES.items()},
     }
     for count in (1, 2):
         train_together(tmp_path / "runs", cases, count)

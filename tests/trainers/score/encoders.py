@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tests.trainers.data.captioners import shaken
+from tests.trainers.captioning.captioners import shaken
 from trainers.score.encoders import ENCODERS
 
 SIDE = 32

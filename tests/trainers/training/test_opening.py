@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from trainers.composition.start import Started
 from trainers.config.build import build_config
 from trainers.models.families import FAMILIES
 from trainers.runs.events import Recorder, latest_events
@@ -47,7 +48,7 @@ def test_a_run_says_that_its_base_has_changed(starter, before, checkpoints, said
     [(True, "old", True), (True, "new", False), (True, "", False), (False, "old", False)],
 )
 def test_a_style_of_another_starter_to_start_from_is_told(starter, made_on, told, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(opening, "start_from", lambda *_: 7)
+    monkeypatch.setattr(opening, "start_from", lambda *_: Started(7, 0.0))
     run, model = Run(tmp_path / "dusk"), SimpleNamespace(starter=starter, sha256="new", parts={}, family=FAMILIES[0])
     run.folder.mkdir()
     metadata = {"velatura.fits_only": "Velatura starter", "velatura.base_sha256": made_on}

@@ -9,8 +9,20 @@ import torch
 from PIL import Image
 
 from tests.pairs import seldom_but
-from tests.trainers.tiny_runs import METHODS, equal, events_of, files_in, state_of, style_metadata, style_tensors
+from tests.trainers.tiny_runs import (
+    METHODS,
+    cut_and_resume,
+    equal,
+    events_of,
+    files_in,
+    state_of,
+    style_metadata,
+    style_tensors,
+)
 from tests.trainers.training.step.test_batches import make_batches, tensors
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.network import attach
+from trainers.adapters.targets import Targets
 from trainers.config.sections import Base
 from trainers.data.buckets import Bucket
 from trainers.data.dataset import Dataset, Item
@@ -21,6 +33,7 @@ from trainers.sampling.sample import OnStep, SamplingParams
 from trainers.training.opening import open_dataset, open_session
 from trainers.training.prior import class_counts, class_dataset, open_prior
 from trainers.training.step.batches import Batches
+from trainers.training.step.trainee import Trainee
 from trainers.training.train import resume, train
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -76,6 +89,42 @@ def test_a_batch_is_its_own_images_and_as_many_of_the_class(family, tiny_bases, 
         torch.testing.assert_close(batch.text.context[2:], said.context)
     texts = Batches(Run(tmp_path), config, model, plain._dataset, plain._trainee, True, classes).make(0).text
     assert texts == ["", "", "a drawing", "a drawing"]
+
+
+def test_a_batch_that_keeps_the_output_has_the_base_s_own_prediction_under_neutral_captions(tiny_bases, tmp_path):
+    model = load_model(Base(model=str(tiny_bases["sdxl"])), torch.float32, "cpu")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, colour in enumerate(("red", "blue")):
+        Image.new("RGB", (32, 32), colour).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"dusk, a {colour} square", encoding="utf-8")
+    plain = make_batches(model, folder, tmp_path, trigger="dusk", caption_dropout=0.0)
+    prior = plain._config.prior.model_copy(update={"kind": "output", "prompt": "a drawing"})
+    config = plain._config.model_copy(update={"prior": prior})
+    network = attach(model.parts, LoRA(rank=2), Targets(unet="cross-kv"), seed=0)
+    for parameter in network.parameters():
+        parameter.data.add_(0.1)
+    both = Batches(Run(tmp_path), config, model, plain._dataset, Trainee(model, network, 1, 1), False)
+    own, batch = plain.make(3), both.make(3)
+    first, _second = (drawn.caption for drawn in plain._dataset.draws(3, 2))
+    assert (batch.classes, batch.uncaptioned) == (2, (False, False, False, True))
+    assert torch.equal(batch.noisy[2:], own.noisy) and torch.equal(batch.timesteps[2:], own.timesteps)
+    neutral = plain._trainee.encode([first.replace("dusk", "a drawing"), ""])
+    torch.testing.assert_close(batch.text.context[2:], neutral.context)
+    with network.at_strength(0):
+        expected = model.predict(own.noisy, own.timesteps, neutral, own.time_ids)
+    torch.testing.assert_close(batch.target[2:], expected)
+    assert not torch.allclose(model.predict(own.noisy, own.timesteps, neutral, own.time_ids), expected)
+
+
+def test_a_run_that_keeps_the_output_draws_nothing_and_ends_with_the_same_bits_if_cut(quick, tmp_path):
+    layer = {"prior": {"kind": "output", "prompt": "a drawing"}, "data": {"trigger": "dusk"}, "train": {"steps": 4}}
+    config = quick(layer)
+    whole, again = train(config, tmp_path / "whole"), cut_and_resume(config, tmp_path / "cut", 2)
+    assert equal(style_tensors(whole.style), style_tensors(again.style))
+    assert not Run(whole.run).prior.exists()
+    plain = train(quick({"data": {"trigger": "dusk"}, "train": {"steps": 4}}), tmp_path / "plain")
+    assert not equal(style_tensors(whole.style), style_tensors(plain.style))
 
 
 def test_without_a_weight_it_is_the_plain_run(quick, tmp_path):

@@ -15,6 +15,7 @@ from tests.trainers.tiny_runs import (
     EVERYTHING,
     METHODS,
     both,
+    cut_and_resume,
     equal,
     events_of,
     files_in,
@@ -29,20 +30,11 @@ from trainers.runs.events import Recorder
 from trainers.runs.run import Run, open_run
 from trainers.training import opening
 from trainers.training.reopen import export_again
-from trainers.training.train import Result, resume, train
+from trainers.training.train import resume, train
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
 PIVOTAL = {"word": "<dusk>", "vectors": 2, "norm_prior": 0.2, "stop": 0.75}
-
-
-def cut_and_resume(config: Config, out: Path, *cuts: int) -> Result:
-    run = Run(out / config.name)
-    result = train(config, out, listener=stopping_at(run, cuts[0]))
-    assert (result.steps, result.stopped_by, result.grid) == (cuts[0], "request", None)
-    for cut in cuts[1:]:
-        assert resume(run, stopping_at(run, cut)).steps == cut
-    return resume(run)
 
 
 BLOCKS = {"targets": {"unet": "attn-mlp", "text_encoder": "attn-mlp"}}
@@ -59,6 +51,9 @@ def rarely(*case: Any) -> Any:
     [
         (EVERYTHING, (2, 4)),
         rarely({"train": {"steps": 4, "optimizer": "prodigy", "learning_rate": 1.0}}, (2,)),
+        ({"train": {"steps": 4, "optimizer": "schedule-free"}, "sample": {"every": 2}}, (2,)),
+        rarely({"train": {"steps": 4, "optimizer": "prodigy-schedule-free", "learning_rate": 1.0}}, (2,)),
+        rarely({"train": {"steps": 4, "optimizer": "came", "max_norm": 1e-3, "schedule": "rex"}}, (2,)),
         rarely({"train": {"steps": 4, "optimizer": "lion"}, "method": METHODS["loha"]}, (1,)),
         rarely({"train": {"steps": 4, "optimizer": "adafactor"}, "method": METHODS["lokr"]}, (2,)),
         rarely({"train": {"steps": 3}, "method": METHODS["tied"], "base": {"storage": "nf4"}}, (2,)),
@@ -76,6 +71,9 @@ def rarely(*case: Any) -> Any:
     ids=[
         "everything",
         "prodigy",
+        "schedule-free",
+        "prodigy-schedule-free",
+        "came",
         "lion",
         "adafactor",
         "tied-nf4",
@@ -98,7 +96,7 @@ def test_a_cut_run_ends_with_the_bits_of_an_uncut_one(layer, cuts, quick, tmp_pa
     last = config.train.steps
     states = [state_of(Run(result.run), last) for result in (whole, again)]
     kinds = {name.split()[0] for name in states[0]}
-    assert kinds == ({"network", "optimizer", "average"} if config.train.ema else {"network", "optimizer"})
+    assert kinds == ({"network", "optimizer", "average"} if config.train.averages else {"network", "optimizer"})
     assert equal(*states)
     assert equal(style_tensors(whole.style), style_tensors(again.style))
     anew = export_again(Run(again.run), tmp_path / "anew.safetensors", rank=None, overwrite=False)
@@ -107,6 +105,22 @@ def test_a_cut_run_ends_with_the_bits_of_an_uncut_one(layer, cuts, quick, tmp_pa
     assert whole.grid is not None and again.grid is not None
     losses = [[e["loss"] for e in events_of(Run(result.run), "step")] for result in (whole, again)]
     assert losses[0] == losses[1] and len(losses[0]) == last
+
+
+def test_pictures_of_an_average_leave_the_bits_of_the_run(quick, tmp_path):
+    runs = [
+        train(
+            quick({"train": {"steps": 4, "optimizer": "schedule-free"}, "sample": {"every": every}}),
+            tmp_path / str(every),
+        )
+        for every in (0, 1)
+    ]
+    assert equal(*(state_of(Run(run.run), 4) for run in runs))
+    assert equal(*(style_tensors(run.style) for run in runs))
+    state = state_of(Run(runs[0].run), 4)
+    averaged = {name.removeprefix("average "): tensor for name, tensor in state.items() if name.startswith("average")}
+    live = {name.removeprefix("network "): tensor for name, tensor in state.items() if name.startswith("network")}
+    assert averaged.keys() <= live.keys() and not any(torch.equal(averaged[name], live[name]) for name in averaged)
 
 
 @pytest.mark.thorough

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from trainers.models.schedule import schedule_from_config
 from trainers.training import loop
 from trainers.training.session import Session
 from trainers.training.step.batches import Batch
+from trainers.training.step.gradients import GradientWatch
 from trainers.training.step.optim import MovingAverage, parameter_groups
 
 pytestmark = pytest.mark.slow
@@ -57,7 +59,8 @@ def step(session: Session, monkeypatch: pytest.MonkeyPatch) -> Step:
         optimizer = torch.optim.SGD(parameter_groups(session.network, session.config.train))
         before = row(session)
         with session.network.training_step(0, of=1) as now:
-            facts = loop._step(session, batches, reached, session.network, optimizer, now)
+            watch = GradientWatch(session.network, session.config, done=0)
+            facts = loop._step(session, batches, reached, session.network, optimizer, now, watch)
         return facts, before, row(session)
 
     return take
@@ -117,8 +120,9 @@ class Waits(TorchDispatchMode):
 
 @pytest.mark.parametrize("factors", [(1.0,), (1.0, 2.0, 0.5), (float("nan"),)])
 def test_a_step_waits_once_for_the_device(
-    step: Step, factors: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+    session: Session, step: Step, factors: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    layers = len(session.network.sites)
     lists: list[int] = []
     as_list = Tensor.tolist
     monkeypatch.setattr(Tensor, "tolist", lambda tensor: lists.append(tensor.numel()) or as_list(tensor))
@@ -132,7 +136,7 @@ def test_a_step_waits_once_for_the_device(
 
     monkeypatch.setattr(loop, "_step", counted)
     step(*factors)
-    assert lists == [3]  # both losses and the norm of the gradients
+    assert lists == [3 + layers]  # both losses, the norm of all gradients, and each layer's largest
 
 
 def test_the_times_are_read_before_the_network_runs(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,3 +155,19 @@ def test_the_times_are_read_before_the_network_runs(session: Session, monkeypatc
     with session.network.training_step(0, of=1) as now:
         loss, _ = loop._loss(session, batch, run, now, 0)
     assert loss.isfinite() and order == ["read", "run"]
+
+
+def test_each_image_s_loss_has_its_weight(session: Session) -> None:
+    session.model = SimpleNamespace(schedule=schedule_from_config({}, "epsilon"))
+    noisy, target = torch.randn(2, 3, 4, 8, 8)
+    batch = Batch(noisy, target, torch.tensor([500] * 3), [""] * 3, None, None, (True,) * 3)
+
+    def loss_of(weights: Tensor | None) -> float:
+        with session.network.training_step(0, of=1) as now:
+            weighted = dataclasses.replace(batch, weights=weights)
+            loss, _ = loop._loss(session, weighted, lambda noisy, *_: (noisy,), now, 0)
+        return loss.item()
+
+    alone = [loss_of(torch.eye(3)[row]) for row in range(3)]
+    assert loss_of(None) == pytest.approx(sum(alone))
+    assert loss_of(torch.tensor([2.0, 0.5, 1.0])) == pytest.approx(2 * alone[0] + alone[1] / 2 + alone[2])

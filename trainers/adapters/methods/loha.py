@@ -54,6 +54,10 @@ class LoHA(RankedMethod):
     tucker: bool = False
     """Tucker decomposition of k×k kernels: a smaller file if convolutions are trained."""
 
+    @property
+    def is_multilinear(self) -> bool:
+        return True
+
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         theta: dict[str, Tensor] = {}
         op, r = site.op, self.rank

@@ -91,6 +91,10 @@ class LoKr(RankedMethod):
         u_in, v_in = factorise(site.op.shape[1], self.factor, self.paper_split)
         return (u_out, u_in), (v_out, v_in)
 
+    @property
+    def is_multilinear(self) -> bool:
+        return True
+
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         u, v = self.shapes(site)
         kernel, r = site.op.shape[2:], self.rank

@@ -93,6 +93,10 @@ class LoRA(RankedMethod):
         return self
 
     @property
+    def is_multilinear(self) -> bool:
+        return not self.dora and self.start == "zero"
+
+    @property
     def scale(self) -> float:
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 

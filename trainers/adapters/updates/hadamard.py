@@ -32,6 +32,10 @@ class Hadamard(Update):
     def dense(self, W: Tensor | None = None) -> Tensor:
         return self.left.dense() * self.right.dense()
 
+    def norm(self) -> Tensor:
+        """The Frobenius norm of ΔW, a scalar."""
+        return self.dense().norm()
+
     @property
     def _product_rank(self) -> int:
         return self.left.rank * self.right.rank

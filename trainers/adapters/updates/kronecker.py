@@ -35,6 +35,10 @@ class Kronecker(Update):
     def dense(self, W: Tensor | None = None) -> Tensor:
         return kron(at_least_fp32(self.left), at_least_fp32(self._right_dense()), self.shape)
 
+    def norm(self) -> Tensor:
+        """The Frobenius norm of ΔW, a scalar: the product of those of its factors."""
+        return at_least_fp32(self.left).norm() * at_least_fp32(self._right_dense()).norm()
+
     def _order_costs(self, op: Op, tokens: int) -> tuple[float, float]:
         """Costs of applying the left factor before and after the right one."""
         (p, q), v_in, v_out = self.left.shape, op.shape[1] // self.left.shape[1], op.out // self.left.shape[0]

@@ -120,6 +120,11 @@ class LowRank(Update):
             hidden = hidden * op.over_channels(self.gate.to(hidden.dtype), hidden.dim())
         return op.pointwise(hidden, self._scaled_up, onto)
 
+    def norm(self) -> Tensor:
+        """‖B A‖ = √tr((BᵀB)(A Aᵀ)), without weight-sized tensors."""
+        B, A = at_least_fp32(self._gated_up()), at_least_fp32(self.down)
+        return ((B.T @ B) * (A @ A.T)).sum().clamp(min=0).sqrt()
+
     def scaled(self, strength: float) -> LowRank:
         return replace(self, up=times(strength, self.up))
 

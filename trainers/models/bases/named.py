@@ -1,6 +1,8 @@
 """Well-known fine-tunes, such as Illustrious and Pony, with settings of their own: `presets/bases/NAME.toml`.
 
-These override a preset's, and concern the base alone: its quality words, the form of its captions, sampling.
+These override a preset's, and concern the base alone: its quality words, the form of its captions, sampling. The table
+`recommended` has settings of a training that others published, and names its source; a file without names has those of
+a whole family.
 """
 
 from __future__ import annotations
@@ -18,6 +20,17 @@ from trainers.models.prediction import Prediction
 
 
 @dataclass(frozen=True)
+class Recommendation:
+    """Published settings of a training on a base, and who published them."""
+
+    title: str
+    """The base."""
+    source: str
+    settings: Mapping[str, Any]
+    """By section."""
+
+
+@dataclass(frozen=True)
 class NamedBase:
     """A well-known fine-tune."""
 
@@ -32,6 +45,7 @@ class NamedBase:
     patterns: tuple[re.Pattern[str], ...]
     """Patterns for titles and file names."""
     settings: Mapping[str, Any]
+    recommended: Recommendation | None = None
 
     def is_called(self, text: str) -> bool:
         """Whether a title or file name matches."""
@@ -48,12 +62,14 @@ def list_named_bases() -> tuple[NamedBase, ...]:
 
 def _read(path: Path) -> NamedBase:
     table = read_toml(path)
+    title, published = str(table.pop("title")), table.pop("recommended", None)
     return NamedBase(
         path.stem,
-        str(table.pop("title")),
+        title,
         str(table.pop("family")),
         table.pop("prediction", None),
         bool(table.pop("zero_terminal_snr", False)),
         tuple(re.compile(pattern, re.IGNORECASE) for pattern in table.pop("names")),
         table,
+        None if published is None else Recommendation(title, published.pop("source"), published),
     )

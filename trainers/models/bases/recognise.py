@@ -20,7 +20,7 @@ from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.messages import joined
 from trainers.models.bases.detect import family_of_file, family_of_folder
-from trainers.models.bases.named import NamedBase, list_named_bases
+from trainers.models.bases.named import NamedBase, Recommendation, list_named_bases
 from trainers.models.families import FAMILIES, find_family, known_licence
 from trainers.models.families.family import Variant
 from trainers.models.files.folder import read_json
@@ -127,6 +127,15 @@ def settings_of_base(base: str) -> Mapping[str, Any]:
     tables = [] if family is None else [family.settings]
     tables += [known.variant.few_steps] if known.variant is not None and known.distilled else []
     return lay_over(*tables, *([known.named.settings] if known.named is not None else []))
+
+
+def recommendation_of(base: str) -> Recommendation | None:
+    """The published settings of a training on the base `base`, or else on its family; None if none is known."""
+    known = _recognised(base, _stamp(base))
+    if known.named is not None:
+        return known.named.recommended
+    whole = (each.recommended for each in list_named_bases() if not each.patterns and each.family == known.family)
+    return next(whole, None)
 
 
 def samplers_of(base: str) -> tuple[Sampler, ...]:

@@ -113,8 +113,13 @@ class UNetFamily(Family):
         problems = {}
         if config.loss.weighting in FLOW_WEIGHTINGS:
             problems["loss.weighting"] = _(
-                "loss.weighting = {weighting} is for flow-matching bases; {title} has `auto`, `min-snr` or `none`",
+                "loss.weighting = {weighting} is for flow-matching bases; {title} has auto, min-snr, debiased or none",
                 weighting=config.loss.weighting,
+                title=self.title,
+            )
+        if config.train.text_encoder_2_learning_rate and len(self.trained_encoders) == 1:
+            problems["train.text_encoder_2_learning_rate"] = _(
+                "train.text_encoder_2_learning_rate has no effect on {title}, which has one text encoder",
                 title=self.title,
             )
         if config.base.parts:

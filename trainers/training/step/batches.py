@@ -11,7 +11,7 @@ from torch import Tensor
 from trainers.config.config import Config
 from trainers.data.buckets import Pair
 from trainers.data.cache import LatentCache, MaskCache, TextCache
-from trainers.data.captions import varies
+from trainers.data.captions import with_class
 from trainers.data.dataset import CENTRE, Dataset, Draw, pixels, placement
 from trainers.distributed.devices import Devices
 from trainers.messages import Message, plural
@@ -22,7 +22,7 @@ from trainers.models.schedule import draw_timesteps
 from trainers.models.text import Conditioning
 from trainers.randomness import WHOLE, Share, generator, seed_for
 from trainers.runs.run import Run
-from trainers.training.step.loss import draw_noise
+from trainers.training.step.loss import draw_noise, perturbation
 from trainers.training.step.trainee import Trainee, fingerprint, finite
 
 BROKEN_BASE = _(
@@ -44,6 +44,8 @@ class Batch:
     mask: Tensor | None
     uncaptioned: tuple[bool, ...]
     """Whether each image lacks a caption."""
+    weights: Tensor | None = None
+    """Factors of the images' losses `(n,)`."""
     classes: int = 0
     """Number of class images at its end."""
 
@@ -66,7 +68,7 @@ class Batches:
         self._classes, self._share = classes or {}, share
         self._text_trains = text_trains
         # Captions or encoders that vary by step cannot be cached.
-        self._keeps_text = config.data.cache and not text_trains and not varies(config.data)
+        self._keeps_text = config.data.cache and not text_trains and dataset.has_few_texts
         self._latents = LatentCache(run.cache / "latents", fingerprint(model.vae), enabled=config.data.cache)
         self._masks = MaskCache(run.cache / "latents", enabled=config.data.cache)
         encoders = f"{fingerprint(*model.text_encoders)}-{config.base.clip_skip}-{config.data.chunks}-{model.dtype}"
@@ -74,14 +76,30 @@ class Batches:
 
     @torch.no_grad()
     def make(self, index: int) -> Batch:
-        """The batch of draw number `index`, followed by as many class images if there are any."""
+        """The batch of draw number `index`, followed by as many class images, or by itself under neutral captions."""
         seed, size = self._config.seed, self._config.train.batch_size
         draws = self._dataset.draws(index, size)
         images = self._make(self._dataset, draws, index, seed)
+        if self._config.prior.keeps_output:
+            return joined(images, self._of_base(images, draws, index))
         if not self._classes:
             return images
         classes = self._classes[self._dataset.items[draws[0].item_index].bucket.shape]
         return joined(images, self._make(classes, classes.draws(index, size), index, seed_for(seed, "prior")))
+
+    def _of_base(self, images: Batch, draws: tuple[Draw, ...], index: int) -> Batch:
+        """The same images under neutral captions, with the base's own prediction as target.
+
+        Every second caption is empty: if only the class were kept, the style would come without any words too.
+        """
+        first, data, prompt = index * len(draws), self._config.data, self._config.prior.prompt
+        captions = [
+            "" if (first + row) % 2 else with_class(drawn.caption, data, prompt) for row, drawn in enumerate(draws)
+        ]
+        text = self._text(list(self._share.of(captions)))
+        target = self._trainee.predict_with_base(images.noisy, images.timesteps, text, images.time_ids)
+        uncaptioned = tuple(not caption for caption in self._share.of(captions))
+        return replace(images, target=target, text=text, mask=None, uncaptioned=uncaptioned)
 
     def find_fault(self, draws: range, devices: Devices) -> Message | None:
         """The cause of a loss that is not finite if it is the VAE, an image or the base; None if it is training."""
@@ -101,7 +119,8 @@ class Batches:
                     )
             # A trained word may be broken itself.
             text = [""] * len(batch.timesteps) if trainee.network.words else batch.text
-            if devices.any_of(not trainee.base_is_finite(batch.noisy, batch.timesteps, text, batch.time_ids)):
+            prediction = trainee.predict_with_base(batch.noisy, batch.timesteps, text, batch.time_ids)
+            if devices.any_of(not finite([prediction])):
                 return BROKEN_BASE.format(base=model.title, precision=str(model.dtype).removeprefix("torch."))
         return None
 
@@ -119,12 +138,10 @@ class Batches:
         shape = torch.Size((count, *mean.shape[1:]))  # of the whole batch: noise does not depend on the processes
         sample = share.of_rows(torch.randn(shape, generator=generator(seed, "latent", index)))
         latents = (mean.cpu() + std.cpu() * sample).to(device)
-        drawn = draw_noise(shape, config.loss.noise_offset, generator(seed, "noise", index))
-        noise = share.of_rows(drawn).to(device)
+        noise = share.of_rows(draw_noise(shape, config.loss, seed, index)).to(device)
         with_more = noise
-        if strength := config.loss.input_perturbation:  # Ning et al. 2023 (arXiv 2301.11706), algorithm 1
-            more = torch.randn(shape, generator=generator(seed, "input perturbation", index))
-            with_more = noise + strength * share.of_rows(more).to(device)
+        if config.loss.input_perturbation:
+            with_more = noise + share.of_rows(perturbation(shape, config.loss, seed, index)).to(device)
         draw = generator(seed, "timestep", index)
         pixels = mean.shape[-2] * mean.shape[-1] * model.vae_factor**2
         times = draw_timesteps(count, model.schedule, config.loss.distribution, draw, pixels)
@@ -137,6 +154,7 @@ class Batches:
             time_ids=self._sizes(dataset, draws),
             mask=self._mask(dataset, draws),
             uncaptioned=tuple(not d.caption for d in draws),
+            weights=torch.tensor([dataset.items[d.item_index].weight for d in draws], device=device),
         )
 
     def _text(self, captions: list[str]) -> Conditioning | list[str]:

@@ -29,10 +29,13 @@ class Trainee(nn.Module):
         return self._model[0].predict(noisy, t, conditioning, time_ids)
 
     @torch.no_grad()
-    def base_is_finite(self, noisy: Tensor, t: Tensor, text: Conditioning | list[str], time_ids: Tensor | None) -> bool:
-        """Whether the bare base's prediction is finite."""
+    def predict_with_base(
+        self, noisy: Tensor, t: Tensor, text: Conditioning | list[str], time_ids: Tensor | None
+    ) -> Tensor:
+        """The bare base's prediction `(n, c, h, w)`."""
         with self.network.at_strength(0):
-            return finite([self(noisy, t, text, time_ids)])
+            prediction: Tensor = self(noisy, t, text, time_ids)
+            return prediction
 
     def checkpoint_gradients(self, with_text: bool) -> None:
         """Turn on gradient checkpointing: keep each block's input and recompute the rest in backward."""

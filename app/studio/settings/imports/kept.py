@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from app.studio.settings.imports.epochs import Pictures
+from app.studio.settings.epochs import Pictures
 from app.studio.settings.imports.read import check_size, read_foreign
 from app.studio.settings.imports.reading import without_secrets
 from app.studio.settings.imports.report import Imported

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from app.studio.names import safe_name
+from app.studio.settings.epochs import DIFFERENT_REPEATS, SPREAD, Epoch, Pictures, Share
 from app.studio.settings.fields import find_field
 from app.studio.settings.imports.command_line import read_options, split_line
-from app.studio.settings.imports.epochs import DIFFERENT_REPEATS, SPREAD, Epoch, Pictures, Share
 from app.studio.settings.imports.kohya_datasets import (
     SECTIONS,
     is_dataset_config,
@@ -35,9 +35,9 @@ from app.studio.settings.imports.kohya_names import (
     TRAINING,
     TUCKER,
 )
-from app.studio.settings.imports.kohya_previews import read_previews
+from app.studio.settings.imports.previews import read_lines
 from app.studio.settings.imports.reading import Reading, Rule
-from app.studio.settings.imports.report import Imported, shown
+from app.studio.settings.imports.report import Imported, Taken, shown
 from app.studio.settings.imports.values import UNREADABLE, NotHereError, above, is_set, number, one_of, switch, whole
 from trainers.data.ingest import list_folder, trigger_of_folder
 from trainers.messages import Message as _
@@ -51,6 +51,7 @@ SIGNS = {
 """Names that identify its files."""
 KERNELS = ("*.conv1", "*.conv2", "*.conv")
 """Layers with kernels of 3×3, which have their own rank there."""
+SECOND_RATE = "train.text_encoder_2_learning_rate"
 NOT_SAID = _("kohya's default: {value}")
 NO_BATCH = _("Epochs need one batch size, and the datasets differ in it.")
 NAMED_CLASS = _("The words in the names of its folders.")
@@ -78,9 +79,10 @@ def read_kohya(file: Mapping[str, Any], pictures: Pictures, here: Sequence[str] 
     reading.apply({name: rule for name, rule in RULES.items() if name not in (*differing, *idle)})
     if not (only_pictures or flat.keys() & INTERFACE):
         _unsaid(reading)
-    if not reading.settings.get("data.shuffle_tags"):
-        _forget(reading, "keep_tokens", "data.keep_tags")
-    for step in (read_buckets,) if only_pictures else (_rates, read_loss, read_buckets, _schedule, read_previews):
+    if not (reading.settings.get("data.shuffle_tags") or reading.settings.get("data.tag_dropout")):
+        reading.forget("keep_tokens", "data.keep_tags")
+    steps = (_optimizer, _rates, read_loss, read_buckets, _schedule, read_lines)
+    for step in (read_buckets,) if only_pictures else steps:
         step(reading)
     _repeats(reading, pictures)
     _epochs(reading, pictures, shares)
@@ -146,7 +148,7 @@ def _clip_skip(reading: Reading) -> None:
     named = foreign.get("script") == "sdxl_train_network"
     named = named or SDXL.search(str(foreign.get("pretrained_model_name_or_path", "")))
     if switch(foreign["sdxl"]) if foreign.get("sdxl") in (True, False) else named:
-        _forget(reading, "clip_skip", "base.clip_skip", ON_SDXL)
+        reading.forget("clip_skip", "base.clip_skip", ON_SDXL)
 
 
 def _arguments(value: Any) -> dict[str, Any]:
@@ -159,13 +161,6 @@ def _arguments(value: Any) -> dict[str, Any]:
 def _options(line: Any) -> dict[str, Any]:
     """Options on a command line: `--flip_aug --min_snr_gamma 5`."""
     return read_options(split_line(line)) if isinstance(line, str) else {}
-
-
-def _forget(reading: Reading, name: str, key: str, sentence: str = "") -> None:
-    """Leave out a taken setting that has no effect with the others."""
-    if reading.settings.pop(key, None) is not None:
-        reading.taken = [taken for taken in reading.taken if taken.key != key]
-        reading.leave(name, "idle", sentence)
 
 
 def _method(reading: Reading) -> None:
@@ -246,6 +241,17 @@ def _ratio(alpha: Any, rank: int) -> float | None:
         return None
 
 
+def _optimizer(reading: Reading) -> None:
+    """Take the optimizer's arguments, and the decay that the scripts' optimizers have without one."""
+    for name in ("optimizer_type", "optimizer"):
+        reading.take_nearest_optimizer(name)
+    optimizer = str(reading.settings.get("train.optimizer", "adamw"))
+    implied = {"use_bias_correction": "false", "safeguard_warmup": "false"} if optimizer == "prodigy" else {}
+    reading.take_arguments({}, implied)
+    if not optimizer.endswith(("adamw", "adamw8bit")) and "weight_decay" not in reading.foreign:
+        reading.take("weight_decay", "train.weight_decay", 0.0, was=0, how=NOT_SAID.format(value=0))
+
+
 def _rates(reading: Reading) -> None:
     """Take the learning rates. The scripts train the text encoder at the common rate by default."""
     foreign = reading.foreign
@@ -264,6 +270,10 @@ def _rates(reading: Reading) -> None:
     rate, common = text or _rate(foreign.get("learning_rate")), reading.settings.get("train.learning_rate")
     if rate and not (rate == common and reading.settings.get("train.optimizer") == "prodigy"):
         reading.take("text_encoder_lr" if text else "learning_rate", "train.text_encoder_learning_rate", rate)
+    both = foreign.get("text_encoder_lr")
+    if isinstance(both, list) and len(both) > 1 and (second := _rate(both[1])):
+        reading.taken.append(Taken("text_encoder_lr", shown(second), SECOND_RATE, shown(second)))
+        reading.settings[SECOND_RATE] = second
 
 
 def _rate(value: Any) -> float | None:
@@ -284,11 +294,28 @@ def _schedule(reading: Reading) -> None:
             reading.take("lr_scheduler", "train.schedule", one_of(POWERS)(f"{float(power or 1):g}"))
         except UNREADABLE:
             reading.leave("lr_scheduler", "value")
+    kind = str(foreign.get("lr_scheduler_type") or "").rpartition(".")[2].lower()
+    if kind.startswith("rex"):
+        _rex(reading)
+    if name == "cosine_with_min_lr":
+        reading.apply({"lr_scheduler_min_lr_ratio": Rule("train.floor", number)})
     if name == "cosine_with_restarts":
         reading.take("lr_scheduler", "train.schedule", "cosine")
         reading.apply({"lr_scheduler_num_cycles": Rule("train.cycles", whole)})
     for each in ("lr_scheduler_num_cycles", "lr_scheduler_power"):
         reading.leave(each, "idle")
+
+
+def _rex(reading: Reading) -> None:
+    """Take REX of Easy Training Scripts: its d, and its lowest rate as a share of the peak."""
+    arguments = _arguments(reading.foreign.get("lr_scheduler_args") or [])
+    reading.take("lr_scheduler_type", "train.schedule", "rex")
+    with suppress(*UNREADABLE):
+        reading.take("lr_scheduler_args", "train.rex_d", above(arguments.get("d", 0.9)), was=arguments.get("d", 0.9))
+    with suppress(*UNREADABLE):
+        share = above(arguments.get("min_lr")) / float(reading.settings["train.learning_rate"])
+        reading.take("lr_scheduler_args", "train.floor", round(share, 6), was=arguments["min_lr"])
+    reading.leave("lr_scheduler", "instead")
 
 
 def _epochs(reading: Reading, pictures: Pictures, shares: Sequence[Share]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from app.studio.settings.imports.epochs import Share
+from app.studio.settings.epochs import Share
 from app.studio.settings.imports.reading import Reading, Rule
 from app.studio.settings.imports.values import UNREADABLE, switch, whole
 from trainers.data.repeats import read_folder_name

@@ -10,11 +10,18 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from app.studio.settings.imports.reading import Reading, Rule
-from app.studio.settings.imports.values import UNREADABLE, NotHereError, above, is_set, number, switch, whole
+from app.studio.settings.imports.reading import NOT_IN_FILE, Reading, Rule
+from app.studio.settings.imports.values import UNREADABLE, NotHereError, above, is_set, number, one_of, switch, whole
 from trainers.messages import Message as _
 
-NOT_SAID = _("Not in the file: it is {value} there.")
+FIRST_LEVEL = _("One less: the first one there is further noise of full resolution.")
+BOTH_WEIGHTS = _("There both weights are multiplied. Here it is one of them.")
+HUBER_SCHEDULES = {name: name for name in ("constant", "exponential", "snr")}
+RANDOM = {
+    "noise_offset_random_strength": "loss.noise_offset",
+    "ip_noise_gamma_random_strength": "loss.input_perturbation",
+}
+"""Switches of settings that draw their strength at random."""
 SHIFTED = {"sd3": ("training_shift", 1.0), "flux": ("discrete_flow_shift", 3.0)}
 """The option that shifts a family's timesteps, and its default."""
 IDLE = ("min_snr_gamma", "noise_offset", "sample_sampler", "v_parameterization", "zero_terminal_snr", "clip_skip")
@@ -28,13 +35,18 @@ TOGETHER = (
 
 def read_loss(reading: Reading) -> None:
     """Take the weights of errors by timestep."""
-    for step in (_weighting, _times, _huber) if not flow_family(reading.foreign) else (_flow, _huber):
+    for step in (_weighting, _times, _noise, _huber) if not flow_family(reading.foreign) else (_flow, _huber):
         step(reading)
 
 
 def _weighting(reading: Reading) -> None:
-    """Take the weighting, which the scripts use only with a gamma."""
-    gamma = reading.foreign.get("min_snr_gamma")
+    """Take the weighting, which the scripts use only with a gamma, or the debiased one."""
+    gamma, name = reading.foreign.get("min_snr_gamma"), "debiased_estimation_loss"
+    if is_set(reading.foreign.get(name)) and switch(reading.foreign[name]):
+        of_v = reading.settings.get("base.prediction") == "v_prediction"
+        reading.take(name, "loss.weighting", "debiased-v" if of_v else "debiased")
+        reading.leave("min_snr_gamma", "value", BOTH_WEIGHTS)
+        return
     try:
         reading.take("min_snr_gamma", "loss.min_snr_gamma", above(gamma))
         reading.take("min_snr_gamma", "loss.weighting", "min-snr")
@@ -55,15 +67,35 @@ def _times(reading: Reading) -> None:
             reading.leave("max_timestep", "instead")
 
 
+def _noise(reading: Reading) -> None:
+    """Take the levels of coarser noise, the first of which has full resolution in the scripts."""
+    name, strength = "multires_noise_iterations", "multires_noise_discount"
+    with suppress(*UNREADABLE):
+        levels = whole(reading.foreign.get(name)) - 1
+        if levels:
+            reading.take(name, "loss.multires_iterations", levels, how=FIRST_LEVEL)
+            reading.apply({strength: Rule("loss.multires_discount", above)})
+    for each in (name, strength):
+        reading.leave(each, "idle")
+    for switch_name, of in RANDOM.items():
+        if not reading.settings.get(of):
+            reading.forget(switch_name, f"{of}_random")
+
+
 def _huber(reading: Reading) -> None:
-    if reading.settings.get("loss.kind") == "huber" and reading.foreign.get("huber_schedule") == "constant":
-        reading.apply({"huber_c": Rule("loss.huber_delta", above)})
-    elif reading.settings.get("loss.kind") == "huber":
-        reading.leave("huber_schedule", "value")
-        reading.leave("huber_c", "value")
+    """Take δ and its schedule, which is by SNR unless the file has another one."""
+    names = ("huber_schedule", "huber_c", "huber_scale")
+    if reading.settings.get("loss.kind") not in ("huber", "smooth-l1"):
+        for name in names:
+            reading.leave(name, "idle")
+        return
+    if is_set(reading.foreign.get("huber_schedule")):
+        reading.apply({"huber_schedule": Rule("loss.huber_schedule", one_of(HUBER_SCHEDULES))})
     else:
-        reading.leave("huber_schedule", "idle")
-        reading.leave("huber_c", "idle")
+        reading.take("huber_schedule", "loss.huber_schedule", "snr", was="snr", how=NOT_IN_FILE.format(value="snr"))
+    reading.apply({"huber_c": Rule("loss.huber_delta", above)})
+    if str(reading.foreign.get("huber_scale") or 1) not in ("1", "1.0"):
+        reading.leave("huber_scale", "value")
 
 
 def flow_family(foreign: Any) -> str:
@@ -90,7 +122,7 @@ def _flow(reading: Reading) -> None:
     if family == "flux" and "guidance_scale" in reading.foreign:
         reading.apply({"guidance_scale": Rule("base.guidance", above)})
     elif family == "flux":
-        reading.take("guidance_scale", "base.guidance", 3.5, was=3.5, how=NOT_SAID.format(value=3.5))
+        reading.take("guidance_scale", "base.guidance", 3.5, was=3.5, how=NOT_IN_FILE.format(value=3.5))
     name = "timestep_sampling" if family == "flux" and reading.foreign.get("timestep_sampling") else "weighting_scheme"
     scheme = reading.foreign.get(name) or "none"
     try:

@@ -9,7 +9,18 @@ from typing import Any
 
 from app.studio.settings.imports.reading import Rule
 from app.studio.settings.imports.report import Reason, because
-from app.studio.settings.imports.values import NotHereError, above, number, one_of, square, switch, whole
+from app.studio.settings.imports.values import (
+    PRECISIONS,
+    SCHEDULES,
+    NotHereError,
+    above,
+    number,
+    one_of,
+    optimizer,
+    square,
+    switch,
+    whole,
+)
 
 ALGORITHMS = {
     "standard": "lora", "networks.lora": "lora", "kohya locon": "lora", "lora-fa": "lora", "networks.lora_fa": "lora",
@@ -18,11 +29,6 @@ ALGORITHMS = {
     "lora": "lora", "locon": "lora", "loha": "loha", "lokr": "lokr", "dylora": "dylora", "ia3": "ia3", "full": "full",
     "lycoris.kohya": "lora", "flux1": "lora", "networks.lora_flux": "lora", "networks.lora_sd3": "lora",
 }  # fmt: skip
-OPTIMIZERS = {
-    "adamw": "adamw", "adamw8bit": "adamw8bit", "pagedadamw": "paged-adamw", "pagedadamw8bit": "paged-adamw8bit",
-    "adafactor": "adafactor", "prodigy": "prodigy", "lion": "lion",
-}  # fmt: skip
-SCHEDULES = {"constant": "constant", "constant_with_warmup": "constant", "cosine": "cosine", "linear": "linear"}
 POWERS = {"1": "linear", "2": "polynomial"}
 """Polynomial schedules by power."""
 SAMPLERS = {
@@ -30,7 +36,6 @@ SAMPLERS = {
     "dpmsolver++": "dpm++", "dpmsolver": "dpm++",
 }  # fmt: skip
 LAYERS = {"full": "full", "attn-mlp": "attn-mlp", "attn-only": "attn", "unet-transformer-only": "attn-mlp"}
-NUMBER_FORMATS = {"fp16": "fp16", "bf16": "bf16", "no": "fp32", "float": "fp32", "fp32": "fp32"}
 
 
 def _tokens(value: Any) -> int:
@@ -54,15 +59,15 @@ RULES: Mapping[str, Rule] = {
     "unet_lr": Rule("train.learning_rate", above),
     "use_8bit_adam": Rule("train.optimizer", lambda value: "adamw8bit" if switch(value) else "adamw"),
     "use_lion_optimizer": Rule("train.optimizer", lambda value: "lion" if switch(value) else "adamw"),
-    "optimizer_type": Rule("train.optimizer", one_of(OPTIMIZERS)),
-    "optimizer": Rule("train.optimizer", one_of(OPTIMIZERS)),
+    "optimizer_type": Rule("train.optimizer", optimizer),
+    "optimizer": Rule("train.optimizer", optimizer),
     "d_coef": Rule("train.d_coef", above),
     "weight_decay": Rule("train.weight_decay", number),
     "lr_scheduler": Rule("train.schedule", one_of(SCHEDULES)),
     "max_grad_norm": Rule("train.max_grad_norm", number),
     "gradient_checkpointing": Rule("train.gradient_checkpointing", switch),
-    "mixed_precision": Rule("train.precision", one_of(NUMBER_FORMATS)),
-    "save_precision": Rule("save.precision", one_of(NUMBER_FORMATS)),
+    "mixed_precision": Rule("train.precision", one_of(PRECISIONS)),
+    "save_precision": Rule("save.precision", one_of(PRECISIONS)),
     "save_every_n_steps": Rule("save.every", whole),
     "training_comment": Rule("save.description", str),
     "metadata_title": Rule("save.title", str),
@@ -75,14 +80,20 @@ RULES: Mapping[str, Rule] = {
     "flip_aug": Rule("data.flip", switch),
     "random_crop": Rule("data.crop", lambda value: "random" if switch(value) else "centre"),
     "shuffle_caption": Rule("data.shuffle_tags", switch),
+    "enable_wildcard": Rule("data.wildcards", switch),
+    "caption_tag_dropout_rate": Rule("data.tag_dropout", number),
     "keep_tokens": Rule("data.keep_tags", lambda value: int(number(value))),
     "caption_dropout_rate": Rule("data.caption_dropout", number),
     "max_token_length": Rule("data.chunks", _tokens),
     "cache_latents": Rule("data.cache", switch),
     "validation_split": Rule("data.held_out", number),
     "noise_offset": Rule("loss.noise_offset", number),
+    "noise_offset_random_strength": Rule("loss.noise_offset_random", switch),
     "ip_noise_gamma": Rule("loss.input_perturbation", number),
-    "loss_type": Rule("loss.kind", one_of({"l2": "mse", "huber": "huber"})),
+    "ip_noise_gamma_random_strength": Rule("loss.input_perturbation_random", switch),
+    "scale_weight_norms": Rule("train.max_norm", above),
+    "torch_compile": Rule("train.compile", switch),
+    "loss_type": Rule("loss.kind", one_of({"l2": "mse", "huber": "huber", "smooth_l1": "smooth-l1"})),
     "class_tokens": Rule("data.caption", str),
     "caption_prefix": Rule("data.trigger", lambda value: str(value).strip(" ,")),
     "clip_skip": Rule("base.clip_skip", whole),
@@ -178,9 +189,9 @@ KNOWN: Mapping[str, Reason] = because(
     "num_machines num_processes main_process_port dynamo_backend dynamo_mode dynamo_use_fullgraph dynamo_use_dynamic "
     "xformers sdpa mem_eff_attn lowram highvram vae_batch_size cache_latents_to_disk cache_text_encoder_outputs "
     "cache_text_encoder_outputs_to_disk sdxl_cache_text_encoder_outputs skip_cache_check no_half_vae "
-    "sdxl_no_half_vae extra_accelerate_launch_args blocks_to_swap cpu_offload_checkpointing torch_compile",
-    idle="stop_text_encoder_training stop_text_encoder_training_pct multires_noise_discount "
-    "ip_noise_gamma_random_strength noise_offset_random_strength noise_offset_type block_lr_zero_threshold "
+    "sdxl_no_half_vae fp8_base extra_accelerate_launch_args blocks_to_swap cpu_offload_checkpointing",
+    value="bucket_reso_steps",
+    idle="stop_text_encoder_training stop_text_encoder_training_pct noise_offset_type block_lr_zero_threshold "
     "rank_dropout_scale train_on_input constrain",
 )
 SAME: Mapping[str, tuple[str, ...]] = {
@@ -188,6 +199,7 @@ SAME: Mapping[str, tuple[str, ...]] = {
     "caption_extention": (".txt",), "prior_loss_weight": ("1", "1.0"), "lr_scheduler_num_cycles": ("1",),
     "lr_scheduler_power": ("1", "1.0"), "noise_offset_type": ("original",), "betas": ("0.9,0.999", "(0.9,0.999)"),
     "eps": ("1e-8", "1e-08"), "d_coef": ("1", "1.0"), "decouple": ("true",), "use_bias_correction": ("true",),
+    **dict.fromkeys(("scale_parameter", "relative_step", "warmup_init"), ("false",)),
     "safeguard_warmup": ("true",), "d0": ("1e-6", "1e-06"), "unit": ("1",), "factor": ("-1",),
     "dynamo_backend": ("no",), "dynamo_mode": ("default",), "train_on_input": ("true",), "constrain": ("0.0",),
     "script": ("sdxl_train_network", "sd3_train_network", "flux_train_network"),

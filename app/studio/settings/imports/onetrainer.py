@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from app.studio.settings.imports.epochs import DIFFERENT_REPEATS, SPREAD, Epoch, Pictures, Share
+from app.studio.settings.epochs import DIFFERENT_REPEATS, SPREAD, Epoch, Pictures, Share
 from app.studio.settings.imports.onetrainer_names import CONCEPT, KINDS, KNOWN, RULES, SAME
+from app.studio.settings.imports.previews import read_tables
 from app.studio.settings.imports.reading import Reading, Rule
 from app.studio.settings.imports.report import Imported, Reason
 from app.studio.settings.imports.values import UNREADABLE, above, is_set, number, one_of, whole
+from trainers.config.optimizers import ARGUMENTS, PRODIGIES
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.models.files.other_bases import list_other_bases, other_by_name
@@ -48,6 +50,7 @@ def read_onetrainer(file: Mapping[str, Any], pictures: Pictures, bases: Sequence
     if file.keys() - {CONCEPTS, "samples"}:
         _method(reading)
     reading.apply(RULES)
+    _optimizer(reading)
     packed = {"NFLOAT_4": "nf4", "INT_8": "int8"}.get(str(foreign.get("unet.weight_dtype")).upper())
     if packed:
         reading.take("unet.weight_dtype", "base.storage", packed)
@@ -59,7 +62,7 @@ def read_onetrainer(file: Mapping[str, Any], pictures: Pictures, bases: Sequence
     _average(reading)
     _schedule(reading)
     _lengths(reading, _epoch(reading, pictures, file))
-    _previews(reading)
+    read_tables(reading, "samples")
     for name in ("base_model_name", "unet.model_name"):
         reading.take_base(name, bases)
     if file.get(CONCEPTS) and not _enabled(file[CONCEPTS]):
@@ -117,6 +120,17 @@ def _method(reading: Reading) -> None:
         reading.leave("training_method", "algorithm")
 
 
+def _optimizer(reading: Reading) -> None:
+    """Take the optimizer's arguments, and d of Prodigy where it has one."""
+    betas = [f"optimizer.beta{k}" for k in (1, 2, 3)]
+    count = 3 if reading.settings.get("train.optimizer") == "came" else 2
+    optimizer = str(reading.settings.get("train.optimizer", "adamw"))
+    names = {name: (f"optimizer.{name}",) for name in ARGUMENTS[optimizer]}
+    reading.take_arguments({**names, "betas": tuple(betas[:count])}, {})
+    if optimizer not in PRODIGIES:
+        reading.forget("optimizer.d_coef", "train.d_coef")
+
+
 def _layers(reading: Reading) -> None:
     """Take layers by parts of their names, without a preset of layers."""
     foreign, names = reading.foreign, ("layer_filter", "lora_layers")
@@ -172,7 +186,10 @@ def _second_encoder(reading: Reading) -> None:
             name: value for name, value in reading.foreign.items() if not name.startswith("text_encoder_2")
         }
         return
-    for name in ("train", "learning_rate", "layer_skip", "dropout_probability"):
+    rate = reading.foreign.get("text_encoder_2.learning_rate")
+    if is_set(rate) and rate != reading.foreign.get("text_encoder.learning_rate"):
+        reading.apply({"text_encoder_2.learning_rate": Rule("train.text_encoder_2_learning_rate", above)})
+    for name in ("train", "layer_skip", "dropout_probability"):
         other = f"text_encoder_2.{name}"
         if other in reading.foreign and reading.foreign[other] != reading.foreign.get(f"text_encoder.{name}"):
             reading.leave(other, "value", _("Both text encoders have the same settings here."))
@@ -181,7 +198,9 @@ def _second_encoder(reading: Reading) -> None:
 def _concepts(reading: Reading) -> None:
     """Take the settings that all concepts share."""
     reading.apply(CONCEPT)
-    if reading.settings.get("data.shuffle_tags"):
+    if is_set(reading.foreign.get("concepts.text.tag_dropout_enable")):
+        reading.apply({"concepts.text.tag_dropout_probability": Rule("data.tag_dropout", number)})
+    if reading.settings.get("data.shuffle_tags") or reading.settings.get("data.tag_dropout"):
         reading.apply(
             {"concepts.text.keep_tags_count": Rule("data.keep_tags", lambda value: int(number(value)))},
         )
@@ -197,6 +216,9 @@ def _weighting(reading: Reading) -> None:
         reading.apply({"loss_weight_strength": Rule("loss.min_snr_gamma", above)})
     elif kind == "CONSTANT":
         reading.take("loss_weight_fn", "loss.weighting", "none")
+    elif kind == "DEBIASED_ESTIMATION":
+        of_v = reading.settings.get("base.prediction") == "v_prediction"
+        reading.take("loss_weight_fn", "loss.weighting", "debiased-v-root" if of_v else "debiased")
     elif kind:
         reading.leave("loss_weight_fn", "value")
     if is_set(foreign.get("huber_strength")) and not is_set(foreign.get("mse_strength")):
@@ -218,7 +240,12 @@ def _average(reading: Reading) -> None:
 
 
 def _schedule(reading: Reading) -> None:
-    """Take the warm-up, and the cycles of a cosine with restarts."""
+    """Take the floor, d of REX, and the cycles of a cosine with restarts."""
+    schedule = reading.settings.get("train.schedule", "constant")
+    if schedule != "constant" and is_set(reading.foreign.get("learning_rate_min_factor")):
+        reading.apply({"learning_rate_min_factor": Rule("train.floor", number)})
+    if schedule == "rex":
+        reading.take("learning_rate_scheduler", "train.rex_d", 0.9, was="REX", how=_("OneTrainer's d of REX."))
     if str(reading.foreign.get("learning_rate_scheduler", "")).lower() == "cosine_with_hard_restarts":
         reading.apply({"learning_rate_cycles": Rule("train.cycles", whole)})
 
@@ -278,12 +305,3 @@ def _unused(reading: Reading) -> dict[str, Reason]:
     if any(name.startswith(f"{CONCEPTS}.") for name in reading.foreign):
         off.append("concept_file_name")
     return dict.fromkeys(off, "idle")
-
-
-def _previews(reading: Reading) -> None:
-    """Take the prompts of previews in the file."""
-    samples = reading.foreign.get("samples")
-    listed = [sample for sample in samples if isinstance(sample, dict)] if isinstance(samples, list) else []
-    prompts = [str(sample.get("prompt") or "") for sample in listed if sample.get("enabled", True)]
-    if any(prompts):
-        reading.take("samples", "sample.prompts", [prompt for prompt in prompts if prompt])

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 
 from app.studio.settings.imports.reading import Rule
 from app.studio.settings.imports.report import Reason, because
-from app.studio.settings.imports.values import above, number, one_of, square, switch, whole
+from app.studio.settings.imports.values import (
+    PRECISIONS,
+    SCHEDULES,
+    above,
+    number,
+    one_of,
+    optimizer,
+    square,
+    switch,
+    whole,
+)
 
-OPTIMIZERS = {
-    "adamw": "adamw", "adamw_8bit": "adamw8bit", "adafactor": "adafactor", "prodigy": "prodigy", "lion": "lion",
-}  # fmt: skip
-SCHEDULES = {
-    "constant": "constant", "linear": "linear", "cosine": "cosine", "cosine_with_hard_restarts": "cosine",
-}  # fmt: skip
-NUMBER_FORMATS = {"float_16": "fp16", "bfloat_16": "bf16", "float_32": "fp32"}
 LAYERS = {"full": "full", "attn-mlp": "attn-mlp", "attn-only": "attn", "": "full"}
 CHECKPOINTING = {"true": True, "false": False, "on": True, "off": False, "cpu_offloaded": True}
 KINDS = {
@@ -38,15 +41,17 @@ RULES: Mapping[str, Rule] = {
     "gradient_accumulation_steps": Rule("train.accumulation", whole),
     "learning_rate_scheduler": Rule("train.schedule", one_of(SCHEDULES)),
     "clip_grad_norm": Rule("train.max_grad_norm", number),
-    "optimizer.optimizer": Rule("train.optimizer", one_of(OPTIMIZERS)),
+    "optimizer.optimizer": Rule("train.optimizer", optimizer),
     "optimizer.weight_decay": Rule("train.weight_decay", number),
+    "optimizer.d_coef": Rule("train.d_coef", above),
     "gradient_checkpointing": Rule("train.gradient_checkpointing", one_of(CHECKPOINTING)),
-    "train_dtype": Rule("train.precision", one_of(NUMBER_FORMATS)),
-    "output_dtype": Rule("save.precision", one_of(NUMBER_FORMATS)),
+    "train_dtype": Rule("train.precision", one_of(PRECISIONS)),
+    "output_dtype": Rule("save.precision", one_of(PRECISIONS)),
     "resolution": Rule("data.resolution", square),
     "aspect_ratio_bucketing": Rule("data.max_aspect", lambda value: 4.0 if switch(value) else 1.0),
     "latent_caching": Rule("data.cache", switch),
     "seed": Rule("seed", whole),
+    "perturbation_noise_weight": Rule("loss.input_perturbation", number),
     "offset_noise_weight": Rule("loss.noise_offset", number),
     "text_encoder_layer_skip": Rule("base.clip_skip", lambda value: whole(value) + 1),
     "text_encoder.layer_skip": Rule("base.clip_skip", lambda value: whole(value) + 1),
@@ -68,8 +73,7 @@ KNOWN: Mapping[str, Reason] = because(
     concepts="concept_file_name",
     masks="masked_training unmasked_probability unmasked_weight normalize_masked_area_loss "
     "masked_prior_preservation_weight",
-    family="model_type frames unet.guidance_scale unet.attention_mask text_encoder_2.train "
-    "text_encoder_2.learning_rate",
+    family="model_type frames unet.guidance_scale unet.attention_mask text_encoder_2.train",
     logging="tensorboard tensorboard_expose tensorboard_always_on tensorboard_port samples_to_tensorboard "
     "sample_image_format sample_video_format sample_audio_format validation validate_after validate_after_unit",
     files="save_every_unit save_skip_first save_filename_prefix backup_before_save rolling_backup "
@@ -93,7 +97,7 @@ KNOWN: Mapping[str, Reason] = because(
 )
 SAME: Mapping[str, tuple[str, ...]] = {
     "training_method": ("lora",), "optimizer.beta1": ("0.9",), "optimizer.beta2": ("0.999",),
-    "optimizer.eps": ("1e-08", "1e-8"), "optimizer.d_coef": ("1.0", "1"), "optimizer.d0": ("1e-06",),
+    "optimizer.eps": ("1e-08", "1e-8"), "optimizer.d0": ("1e-06",),
     "optimizer.decouple": ("true",), "optimizer.use_bias_correction": ("true",), "optimizer.growth_rate": ("inf",),
     "optimizer.safeguard_warmup": ("true",), "optimizer.stochastic_rounding": ("false",), "mse_strength": ("1.0", "1"),
     "loss_scaler": ("none",), "learning_rate_scaler": ("none",), "timestep_distribution": ("uniform",),

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from app.studio.dataset.drafts import Draft
+from app.studio.settings.epochs import Pictures
 from app.studio.settings.fields import find_field
 from app.studio.settings.imports import kohya, onetrainer
+from app.studio.settings.imports.aitoolkit import is_aitoolkit, read_aitoolkit
 from app.studio.settings.imports.command_line import read_command_line
-from app.studio.settings.imports.epochs import Pictures
 from app.studio.settings.imports.kohya_datasets import is_dataset_config
 from app.studio.settings.imports.kohya_names import TRAINING
+from app.studio.settings.imports.metadata import OF_THE_RUN, as_kohya, is_metadata, own_config
 from app.studio.settings.imports.report import Imported, Unsaid, shown
 from app.studio.settings.imports.values import LIMIT
 from app.studio.settings.plan import all_layers, from_table, method_of, values
@@ -27,6 +29,7 @@ MOST_LETTERS = 200_000
 MOST_VALUES, MOST_DEPTH, LONGEST = 10_000, 10, 20_000
 """Maximum number, nesting and letters of its settings."""
 PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
+YAML = re.compile(r"^job:", re.MULTILINE)
 DEEP_KEY = re.compile(rf"(?<![\w-])(?:{PART}[ \t]*\.[ \t]*){{{MOST_DEPTH}}}")
 """A dotted key that is too deep; reading one in TOML takes quadratic time."""
 LONGEST_NAME = 200
@@ -52,6 +55,8 @@ def read_file(name: str, content: str) -> dict[str, Any]:
     try:
         if name.lower().endswith(".json") or content.lstrip().startswith("{"):
             table = json.loads(content, parse_constant=_refuse)
+        elif name.lower().endswith((".yaml", ".yml")) or YAML.search(content):
+            table = _read_yaml(content)
         elif DEEP_KEY.search(content):
             raise ValueError(TOO_DEEP)
         else:
@@ -60,7 +65,8 @@ def read_file(name: str, content: str) -> dict[str, Any]:
         table = read_command_line(content) if OPTION.search(content) else None
         if table is None:
             raise VelaturaError(
-                "it is neither TOML, nor JSON, nor a command line of kohya's train_network.py: {error}", error=error
+                "it is neither TOML, nor JSON, nor YAML, nor a command line of kohya's train_network.py: {error}",
+                error=error,
             ) from None
     if (
         isinstance(table, list) and table and all(isinstance(each, dict) for each in table)
@@ -68,6 +74,10 @@ def read_file(name: str, content: str) -> dict[str, Any]:
         table = {"samples" if any("prompt" in each for each in table) else onetrainer.CONCEPTS: table}
     if not isinstance(table, dict):
         raise VelaturaError("it holds no settings")
+    if name.lower().endswith(".safetensors") and not is_metadata(table):
+        raise VelaturaError("its metadata hold no settings of a training")
+    if is_metadata(table):
+        table = own_config(table) or {key: value for key, value in table.items() if not OF_THE_RUN.fullmatch(key)}
     check_size(table)
     if len(_names(table) & onetrainer.SIGNS) >= ENOUGH:
         onetrainer.check_kind(table)
@@ -122,6 +132,10 @@ def read_foreign(
     """
     pictures = pictures or Pictures()
     names = _names(table)
+    if is_aitoolkit(table):
+        return read_aitoolkit(table, pictures, bases)
+    if is_metadata(table):
+        return kohya.read_kohya(as_kohya(table), pictures, bases)
     if len(names & onetrainer.SIGNS) >= ENOUGH:
         return onetrainer.read_onetrainer(table, pictures, bases)
     if len(names & kohya.SIGNS) >= ENOUGH or is_dataset_config(table):
@@ -156,6 +170,18 @@ def find_unsaid(draft: Draft, imported: Imported) -> list[Unsaid]:
 def _says(table: Mapping[str, Any], key: str) -> bool:
     section, _, name = key.partition(".")
     return name in table.get(section, {})
+
+
+def _read_yaml(content: str) -> Any:
+    """The plain data of a YAML text; ValueError if it is none, or repeats parts of itself (aliases)."""
+    import yaml
+
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, yaml.SafeLoader)):
+            raise ValueError("it repeats parts of itself")
+        return yaml.safe_load(content)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
 
 
 def _refuse(constant: str) -> Any:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+from app.studio.settings.epochs import Epoch
 from app.studio.settings.fields import find_field
-from app.studio.settings.imports.epochs import Epoch
 from app.studio.settings.imports.report import Imported, Left, Reason, Taken, shown
-from app.studio.settings.imports.values import UNREADABLE, is_set, number
+from app.studio.settings.imports.values import NEAREST, UNREADABLE, is_set, number, optimizer_name
 from app.studio.settings.plan import UNNAMED, nested
 from trainers.config.build import find_problems
+from trainers.config.optimizers import ARGUMENTS, SCHEDULE_FREE, parse_arguments
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 from trainers.models.files.hub import HUB_ID
@@ -23,6 +25,8 @@ from trainers.planning.findings import Finding
 SECRET = re.compile(r"(api_key|secrets?|password|(^|_)token)$")
 """Names of settings whose values are neither shown nor stored."""
 MOST_SETTINGS = 2000
+NOT_IN_FILE = Message("Not in the file: it is {value} there.")
+NEAR = Message("There is no {name} here; {other} is the nearest.")
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,43 @@ class Reading:
         """Report a setting as left out, unless it is unset, matches the behaviour here, or was reported before."""
         if name not in self._names():
             self._leave(name, reason, sentence)
+
+    def forget(self, name: str, key: str, sentence: str = "") -> None:
+        """Leave out a taken setting that has no effect with the others."""
+        if self.settings.pop(key, None) is not None:
+            self.taken = [taken for taken in self.taken if taken.key != key]
+            self.leave(name, "idle", sentence)
+
+    def take_nearest_optimizer(self, name: str) -> None:
+        """Take the nearest optimizer to one that does not exist here; Prodigy finds its own step size."""
+        kind = self.foreign.get(name)
+        if near := NEAREST.get(optimizer_name(kind)):
+            self.take(name, "train.optimizer", near, how=NEAR.format(name=kind, other=near))
+            if near == "prodigy":
+                how = Message("Prodigy finds its own step size.")
+                self.take(name, "train.learning_rate", 1.0, was=kind, how=how)
+
+    def take_arguments(self, sources: Mapping[str, tuple[str, ...]], implied: Mapping[str, str]) -> None:
+        """Take the optimizer's arguments as one line.
+
+        `sources` are the program's settings of an argument where they have other names, `implied` the program's
+        defaults where they differ from ours.
+        """
+        optimizer, parts = str(self.settings.get("train.optimizer", "adamw")), []
+        for argument in ARGUMENTS[optimizer]:
+            values = {
+                name: str(self.foreign[name]).strip("()[] ")
+                for name in sources.get(argument, (argument,))
+                if self.foreign.get(name) not in (None, "", [])
+            }
+            part = f"{argument}={','.join(values.values()) or implied.get(argument, '')}"
+            with suppress(ValueError):
+                parse_arguments(optimizer, part)
+                usual = values and all(value.lower() in self.same.get(name, ()) for name, value in values.items())
+                parts += [] if usual and optimizer not in ("came", *SCHEDULE_FREE) else [part]
+                self.foreign = {name: value for name, value in self.foreign.items() if name not in values}
+        if parts:
+            self.take("optimizer_args", "train.optimizer_args", " ".join(parts), was=" ".join(parts))
 
     def apply(self, rules: Mapping[str, Rule]) -> None:
         """Take the settings with rules; empty values count as unset."""

@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+OPTIMIZERS = {
+    **dict.fromkeys(("adam", "adamw"), "adamw"),
+    **dict.fromkeys(("adam8", "adam8bit", "adamw8", "adamw8bit"), "adamw8bit"),
+    "pagedadamw": "paged-adamw", "pagedadamw8bit": "paged-adamw8bit", "adafactor": "adafactor", "lion": "lion",
+    "came": "came", **dict.fromkeys(("prodigy", "prodigyopt"), "prodigy"),
+    **dict.fromkeys(("adamwschedulefree", "schedulefreeadamw"), "schedule-free"),
+    **dict.fromkeys(("prodigyplusschedulefree", "prodigyschedulefree"), "prodigy-schedule-free"),
+}  # fmt: skip
+NEAREST = {**dict.fromkeys(("ademamix", "stableadamw", "soap", "muon"), "adamw"), "automagic": "prodigy"}
+"""The nearest optimizer to those that do not exist here."""
+SCHEDULES = {
+    **{name: name for name in ("constant", "linear", "cosine", "rex")}, "constant_with_warmup": "constant",
+    "cosine_with_min_lr": "cosine", "cosine_with_hard_restarts": "cosine",
+}  # fmt: skip
+PRECISIONS = {
+    **dict.fromkeys(("fp16", "float16", "float_16"), "fp16"),
+    **dict.fromkeys(("bf16", "bfloat16", "bfloat_16"), "bf16"),
+    **dict.fromkeys(("fp32", "float32", "float_32", "float", "no"), "fp32"),
+}
 
 
 class NotHereError(ValueError):
@@ -57,6 +78,16 @@ def one_of(names: Mapping[str, Any]) -> Callable[[Any], Any]:
         return names[word]
 
     return read
+
+
+def optimizer_name(value: Any) -> str:
+    """An optimizer's name without its module and separators: `came` for `pytorch_optimizer.CAME`."""
+    return re.sub("[-_]", "", str(value).rpartition(".")[2]).lower()
+
+
+def optimizer(value: Any) -> str:
+    """An optimizer by its name."""
+    return str(one_of(OPTIMIZERS)(optimizer_name(value)))
 
 
 def square(value: Any) -> int:

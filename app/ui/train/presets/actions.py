@@ -15,7 +15,7 @@ from app.jobs.permissions import Actor
 from app.jobs.settings import is_trained_here
 from app.studio.dataset.drafts import Draft
 from app.studio.services import Services
-from app.studio.settings.imports.epochs import Pictures, count_pictures, each_once
+from app.studio.settings.epochs import Pictures, count_pictures, each_once
 from app.studio.settings.imports.kept import (
     UNREADABLE,
     UNUSED,
@@ -49,6 +49,7 @@ from trainers.adapters.methods import METHODS
 from trainers.config.build import dump_config
 from trainers.errors import VelaturaError
 from trainers.messages import joined
+from trainers.models.bases.recognise import recommendation_of
 from trainers.planning.findings import Finding, changes_of, find_ahead
 
 
@@ -127,6 +128,7 @@ class Presets:
             "export-preset": self._export_preset,
             "export": self._export,
             "reset": self._reset,
+            "use-recommended": self._use_recommended,
             "no-start": self._start_from_nothing,
             "take-back": self._take_back,
             "report": self._report,
@@ -310,6 +312,14 @@ class Presets:
     def _reset(self, event: StyleAction, actor: Actor) -> Answer:
         self._change(actor, without_settings)
         return Answer(done=words.RESET, controls=(_undo(),))
+
+    def _use_recommended(self, event: StyleAction, actor: Actor) -> Answer:
+        """Use the published settings for the chosen base."""
+        published = recommendation_of(self.services.drafts.read(actor.key).choices.base)
+        if published is None:
+            raise VelaturaError(text.NO_RECOMMENDATION)
+        self._change(actor, partial(from_table, table=published.settings))
+        return Answer(done=words.USED.format(name=published.title), controls=(_undo(),))
 
     def _start_from_nothing(self, event: StyleAction, actor: Actor) -> Answer:
         self._change(actor, start_from_nothing)

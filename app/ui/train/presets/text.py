@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.language import Sentence
-from app.studio.settings.imports.reasons import REASONS
-from app.studio.settings.imports.report import Imported, Left, Unsaid
+from app.studio.settings.imports.report import REASONS, Imported, Left, Unsaid
 from app.units import counted
 from trainers.messages import Message, joined, plural
 from trainers.messages import Message as _

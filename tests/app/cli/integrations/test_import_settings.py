@@ -16,7 +16,7 @@ from app.cli.main import main
 LINE = (
     'accelerate launch train_network.py --network_module networks.lora --network_dim 8 --network_alpha 4 --seed 3 '
     '--pretrained_model_name_or_path starter --train_data_dir {images} --max_train_epochs 4 --train_batch_size 2 '
-    '--output_name dusk --noise_offset 0.05 --multires_noise_iterations 6 --sample_prompts {prompts} '
+    '--output_name dusk --noise_offset 0.05 --adaptive_noise_scale 0.01 --sample_prompts {prompts} '
     '--reg_data_dir {reg} --prior_loss_weight 0.5'
 )  # fmt: skip
 
@@ -46,13 +46,12 @@ def test_a_command_line_becomes_a_config_that_trains(script: Path, tmp_path: Pat
     config = tomllib.loads(out.read_text())
     assert (config["name"], config["base"]["model"], config["train"]["steps"]) == ("dusk", "starter", 20)
     assert config["data"]["images"] == str(tmp_path / "img") and config["sample"] == {
-        "prompts": ["a fox"],
-        "seeds": [3],
+        "prompts": ["a fox --d 3"],
     }
     folder = str(tmp_path / "reg")
     assert config["prior"] == {"folder": folder, "prompt": "a drawing", "images": 1, "weight": 0.5}
     said = capsys.readouterr().err
-    assert "! multires_noise_iterations = 6" in said and "velatura train" in said
+    assert "! adaptive_noise_scale = 0.01" in said and "velatura train" in said
     assert run("import", str(script), "--out", str(out)) == 1, "it is there already"
     assert run("train", str(script)) == 1
     assert f"“{script}” holds settings of kohya_ss" in " ".join(capsys.readouterr().err.split())
@@ -68,7 +67,7 @@ def test_programs_get_the_report_as_data(script: Path, capsys) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["config"]["method"] == {"name": "lora", "rank": 8, "alpha": 4.0}
     left = {one["name"]: one["matters"] for one in found["left"]}
-    assert left["multires_noise_iterations"] is True and left["train_data_dir"] is False
+    assert left["adaptive_noise_scale"] is True and left["train_data_dir"] is False
 
 
 def test_a_script_that_blows_up_and_a_config_that_names_itself_end_in_a_sentence(tmp_path: Path, capsys) -> None:

@@ -16,7 +16,7 @@ from app.studio.job_modules import JOB_MODULES
 from app.studio.studio_queue import StudioQueue
 from app.ui.train.text import undo_line
 from tests.app.jobs.working import CPU
-from tests.trainers.data.captioners import write_tagger
+from tests.trainers.captioning.captioners import write_tagger
 
 KEY = "visitor:someone"
 PATIENCE = 120

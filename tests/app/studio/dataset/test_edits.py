@@ -132,3 +132,32 @@ def test_what_a_fresh_start_clears_comes_back_with_the_pictures() -> None:
     only = edits.emptied(draft_of().with_(left_out=(notes,)))
     assert (only.left_out, edits.undone(only).left_out) == ((), (notes,))
     assert edits.emptied(draft_of()) == draft_of()
+
+
+def test_lines_become_alternatives_or_one_caption_once_somebody_says_so() -> None:
+    draft = edits.with_lines(draft_of("a fox an animal", "one", "edited"), {"0": ("a fox", "an animal"), "1": ("one",)})
+    draft = edits.with_lines(draft, {"2": ("was", "this")})
+    assert [picture.lines for picture in draft.pictures] == [("a fox", "an animal"), (), ("was", "this")]
+    apart = edits.with_lines_as(draft, alternatives=True)
+    assert (
+        captions(apart) == ["{a fox|an animal}", "one", "edited"] and apart.choices.settings["data.wildcards"] is True
+    )
+    assert captions(edits.undone(apart)) == captions(draft)
+    together = edits.with_lines_as(draft, alternatives=False)
+    assert captions(together) == captions(draft) and "data.wildcards" not in together.choices.settings
+    for answered in (apart, together):
+        assert not any(picture.lines for picture in answered.pictures), "the question is answered"
+
+
+def test_pictures_are_grouped_under_a_name_and_taken_back() -> None:
+    draft = draft_of("a", "b", "c")
+    grouped = edits.with_folder(draft, {"0", "2"}, " ink / pen. ")
+    assert [picture.name for picture in grouped.pictures] == ["ink - pen/0.png", "1.png", "ink - pen/2.png"]
+    again = edits.with_folder(grouped, {"0", "1"}, "sea")
+    assert [picture.name for picture in again.pictures] == ["sea/0.png", "sea/1.png", "ink - pen/2.png"]
+    assert (
+        edits.undone(again).pictures == grouped.pictures
+        and edits.undone(edits.undone(again)).pictures == draft.pictures
+    )
+    assert edits.with_folder(again, {"0"}, "sea") == again and edits.with_folder(draft, {"0"}, " / ") != draft
+    assert edits.with_folder(draft, {"0"}, "  ") == draft

@@ -38,7 +38,7 @@ def keys(table: dict, before: str = "") -> set[str]:
     """The leaves of a config's table."""
     found = set()
     for key, value in table.items():
-        deeper = isinstance(value, dict) and key != "blocks"
+        deeper = isinstance(value, dict) and key not in ("blocks", "sets")
         found |= keys(value, f"{before}{key}.") if deeper else {before + key}
     return found
 

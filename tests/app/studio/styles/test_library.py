@@ -138,11 +138,11 @@ def test_a_draft_starts_from_a_style_with_what_its_file_has(trained):
     assert (config.method.name, config.method.rank, config.method.alpha) == ("lora", 3, 2.0)
     assert (config.targets.unet, config.targets.text_encoder) == ("attn-mlp", "none")
     assert plan(with_choices(draft, start="")).train.start_from == ""
-    with pytest.raises(VelaturaError, match=r"only plain LoRA .* soft is loha"):
-        train_on(draft, items["soft"])
+    on_soft = plan(train_on(draft, items["soft"]))
+    assert (on_soft.method.name, on_soft.train.start_from) == ("loha", str(items["soft"].path))
     with pytest.raises(VelaturaError, match="cannot be set here"):
         with_orders(draft, "balanced", "starter", {"train.start_from": "/etc/passwd"})
-    assert "start=" in card(trained, items["plain one"]) and "start=" not in card(trained, items["soft"])
+    assert all("start=" in card(trained, item) for item in items.values())
 
 
 def test_a_draft_without_its_style_has_the_choices_from_before(trained):
@@ -435,6 +435,9 @@ def of_blocks(method: str) -> dict[str, str]:
 def test_what_only_velatura_loads_is_offered_as_that(library):
     item = send(library, BLOCKS, "blocks.safetensors", **of_blocks("krona-b"))
     assert (item.method, item.only_here, item.plain, item.family) == ("krona-b", True, False, "sd1")
+    with pytest.raises(VelaturaError, match=f"only LoRA, LoHA and LoKr can be trained on, and {item.name} is krona-b"):
+        train_on(Draft(id="x", public="y"), item)
+    assert "start=" not in card(library, item)
     menu = download_menu(library, item)
     assert shared.ONLY_HERE in menu and "ComfyUI" not in menu
     assert "Not possible: krona-b does not change weights, and only Velatura loads it." in menu

@@ -133,7 +133,7 @@ def test_the_menu_lists_what_can_be_done_and_one_line_says_why_no_more_can(queue
     always = ["Try it", "Compare its steps", "Download samples", "Share a read-only link"]
     without = [each for each in always if each != "Compare its steps"]
     assert shown[State.TRAINING] == (
-        [*without, "Train again with changes", "Pause", "Stop without saving"],
+        [*without, "Train again with changes", "Draw now", "Pause", "Stop without saving"],
         "Stop it first to delete it, start it over or train it longer.",
     )
     assert shown[State.SAVING] == (without, "More can be done once it has ended.")

@@ -363,3 +363,24 @@ def test_only_what_is_near_the_window_is_in_the_page(page: Any, studio: Process,
     expect(page.get_by_text(f"1 of {count} shown")).to_be_visible()
     page.get_by_role("button", name=f"Open picture {count}").click()
     expect(page.get_by_role("dialog").get_by_label("Caption")).to_have_value("the last of all")
+
+
+def test_lines_of_a_text_file_become_alternatives_and_pictures_a_group(
+    page: Any, studio: Process, files: list[Path], tmp_path: Path
+) -> None:
+    scene(7, (320, 240)).save(tmp_path / "fox.png")
+    (tmp_path / "fox.txt").write_text("a fox\nan animal in snow\n")
+    add(page, tmp_path / "fox.png", tmp_path / "fox.txt", files[0], count=2)
+    question = page.get_by_text("1 caption has several lines")
+    expect(question).to_be_visible()
+    captions = {picture["caption"] for picture in draft_of(page, studio)["pictures"]}
+    assert captions == {"a fox an animal in snow", "a boat"}
+    page.get_by_role("button", name="Each line is an alternative").click()
+    expect(question).to_have_count(0)
+    fox = next(p for p in draft_of(page, studio)["pictures"] if p["name"] == "fox.png")
+    assert fox["caption"] == "{a fox|an animal in snow}"
+    page.locator(".cards input[type=checkbox]").first.check()
+    page.get_by_role("textbox", name="Words", exact=True).fill("ink")
+    page.get_by_role("button", name="Group", exact=True).click()
+    expect(page.get_by_text("Groups: ink (1).")).to_be_visible()
+    assert sum(p["name"].startswith("ink/") for p in draft_of(page, studio)["pictures"]) == 1

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.tiny import tiny_single_file
+from trainers.config.build import build_config
 from trainers.errors import VelaturaError
 from trainers.models.bases.named import list_named_bases
 from trainers.models.bases.recognise import (
@@ -20,6 +21,7 @@ from trainers.models.bases.recognise import (
     recognise,
     recognise_base,
     recognise_name,
+    recommendation_of,
     settings_of_base,
     warning_of,
 )
@@ -146,8 +148,31 @@ def test_a_complete_file_is_recognised_too(tmp_path: Path) -> None:
 
 def test_settings_of_named_bases_are_those_of_the_base_alone() -> None:
     assert [each.name for each in list_named_bases()][:2] == ["noobai-v", "noobai"]
-    for named in list_named_bases():
+    for named in filter(lambda named: named.patterns, list_named_bases()):
         assert set(named.settings) <= {"base", "data", "sample"} and named.settings["sample"]["prefix"]
+
+
+def test_recommendations_are_whole_configs_with_a_source() -> None:
+    published = [named.recommended for named in list_named_bases() if named.recommended]
+    assert {each.title for each in published} == {
+        *("Illustrious XL", "Pony Diffusion V6 XL", "SDXL", "Stable Diffusion 1.5", "Flux.1", "Chroma", "Z-Image")
+    }
+    for each in published:
+        config = build_config({"name": "x", "data": {"images": "."}, "base": {"model": "b"}}, each.settings)
+        assert each.source and config.method.name == "lora"
+        assert any(name in each.source for name in ("civitai", "ai-toolkit"))
+
+
+def test_the_recommendation_of_a_base(tmp_path: Path) -> None:
+    titles = {}
+    for name in ("illustriousXL", "noobai", "ponyDiffusion", "plain"):
+        found = recommendation_of(str(tiny_single_file("sdxl", tmp_path / f"{name}.safetensors")))
+        titles[name] = found.title if found else None
+    assert titles == {
+        "illustriousXL": "Illustrious XL", "noobai": None, "ponyDiffusion": "Pony Diffusion V6 XL", "plain": "SDXL",
+    }  # fmt: skip
+    assert recommendation_of("starter") is None
+    assert recommendation_of("black-forest-labs/FLUX.1-dev").title == "Flux.1"
 
 
 def test_a_licence_is_said_where_all_bases_of_a_kind_have_one(tmp_path: Path) -> None:

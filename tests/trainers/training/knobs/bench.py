@@ -149,6 +149,9 @@ class Bench:
             "{small}": write_images(root / "small", {"fox": (32, 32), "house": (40, 36)}),
             "{transparent}": _transparent(write_images(root / "transparent")),
             "{three}": write_images(root / "three"),
+            "{folders}": write_images(write_images(root / "folders") / "2_ink").parent,
+            "{folder}": write_images(root / "folder" / "2_ink").parent,
+            "{bare folders}": write_images(root / "bare-folders" / "2_ink", captions=False).parent,
         }
 
     def settings(self, *tables: Table) -> Config:
@@ -189,9 +192,9 @@ class Bench:
     def _images(self, config: Config) -> Path:
         """A folder of images as a run takes them in, which all runs with them share."""
         mask = config.data.transparency == "mask"
-        folder = self.root / f"images-{Path(config.data.images).name}{'-mask' * mask}"
+        folder = self.root / f"images-{Path(config.data.images).name}{'-mask' * mask}{''.join(config.data.sets)}"
         if not folder.exists():
-            ingest(Path(config.data.images), folder, mask)
+            ingest(Path(config.data.images), folder, mask, subfolders=config.data.sets)
         return folder
 
     def _load(self, base: Base, dtype: torch.dtype, device: torch.device) -> Model:

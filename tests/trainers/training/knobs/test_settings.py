@@ -7,7 +7,7 @@ changed by itself, and must show in the weights; where it cannot, write its row.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from tests.trainers.tiny_runs import WORD, both, equal, one
 from tests.trainers.training.knobs.bench import METHODS, STEPS, Case, Outcome, complete, settings_of
 from trainers.adapters.targets import BlockOverride
 from trainers.config.config import Config
+from trainers.config.sections import ImageSet
 from trainers.errors import VelaturaError
 from trainers.section import Section
 
@@ -28,6 +29,13 @@ NF4 = one("base.storage", "nf4")
 PRIOR = one("prior", {"prompt": "a drawing", "images": 2})
 LARGER = one("data.resolution", 64)
 LONG = one("data.caption", "a fox, " * 60)
+
+
+TABLES: Mapping[str, type[Section]] = {"blocks": BlockOverride, "sets": ImageSet}
+"""Settings that are tables of settings, by name."""
+FOLDERS = both(STEPS, one("data.images", "{folders}"))
+FOLDER = both(STEPS, one("data.images", "{folder}"))
+BARE_FOLDERS = both(STEPS, one("data.images", "{bare folders}"))
 
 
 def refused(words: str) -> str:
@@ -49,8 +57,8 @@ def settings(section: type[Section] = Config, prefix: str = "") -> Iterator[str]
             continue
         if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
             yield from settings(info.annotation, f"{prefix}{name}.")
-        elif name == "blocks":
-            yield from (f"{prefix}{name}.{each}" for each in BlockOverride.model_fields)
+        elif name in TABLES:
+            yield from (f"{prefix}{name}.{each}" for each in TABLES[name].model_fields)
         else:
             yield f"{prefix}{name}"
 
@@ -75,6 +83,7 @@ ROWS: dict[str, Case] = {
     ),
     "data.images": Case(one("data.images", "{bare}")),
     "data.resolution": Case(one("data.resolution", 48)),
+    "data.more_resolutions": Case(one("data.more_resolutions", [48]), within=STEPS),
     "data.max_aspect": Case(one("data.max_aspect", 1.0), within=LARGER),
     "data.max_upscale": Case(one("data.max_upscale", 4.0), within=both(LARGER, one("data.images", "{small}"))),
     "data.crop": Case(one("data.crop", "random"), within=STEPS),
@@ -85,10 +94,31 @@ ROWS: dict[str, Case] = {
     "data.read_trigger": Case(one("data.read_trigger", False), within=one("data.trigger", "in dusk style")),
     "data.caption": Case(one("data.caption", "a drawing of {name}"), within=one("data.images", "{bare}")),
     "data.caption_dropout": Case(one("data.caption_dropout", 1.0)),
+    "data.wildcards": Case(
+        one("data.wildcards", True),
+        within=both(STEPS, one("data.caption", "a {red|blue|green} fox"), one("data.images", "{bare}")),
+    ),
+    "data.tag_dropout": Case(one("data.tag_dropout", 0.5), within=STEPS),
     "data.shuffle_tags": Case(one("data.shuffle_tags", True), within=STEPS),
     "data.keep_tags": Case(one("data.keep_tags", 4), within=both(STEPS, one("data.shuffle_tags", True))),
     "data.chunks": Case(one("data.chunks", 2), within=both(LONG, one("data.images", "{bare}"))),
     "data.held_out": Case(one("data.held_out", 0.3), within=STEPS),
+    "data.sets.weight": Case(one("data.sets", {"2_ink": {"weight": 3.0}}), within=FOLDERS),
+    "data.sets.repeats": Case(one("data.sets", {"2_ink": {"repeats": 3}}), within=FOLDERS),
+    "data.sets.resolutions": Case(one("data.sets", {"2_ink": {"resolutions": [48, 32]}}), within=FOLDERS),
+    "data.sets.flip": Case(one("data.sets", {"2_ink": {"flip": True}}), within=FOLDERS),
+    "data.sets.crop": Case(one("data.sets", {"2_ink": {"crop": "random"}}), within=FOLDERS),
+    "data.sets.caption": Case(one("data.sets", {"2_ink": {"caption": "ink"}}), within=BARE_FOLDERS),
+    "data.sets.caption_dropout": Case(one("data.sets", {"2_ink": {"caption_dropout": 1.0}}), within=FOLDERS),
+    "data.sets.wildcards": Case(
+        one("data.sets", {"2_ink": {"wildcards": True}}),
+        within=both(BARE_FOLDERS, one("data.caption", "a {red|blue|green} fox")),
+    ),
+    "data.sets.tag_dropout": Case(one("data.sets", {"2_ink": {"tag_dropout": 0.5}}), within=FOLDER),
+    "data.sets.shuffle_tags": Case(one("data.sets", {"2_ink": {"shuffle_tags": True}}), within=FOLDER),
+    "data.sets.keep_tags": Case(
+        one("data.sets", {"2_ink": {"keep_tags": 4}}), within=both(FOLDER, one("data.shuffle_tags", True))
+    ),
     "data.cache": Case(
         one("data.cache", False),
         lambda before, after: (
@@ -117,6 +147,7 @@ ROWS: dict[str, Case] = {
     "tokens.stop": Case(one("tokens.stop", 0.3), within=WORD),
     "tokens.norm_prior": Case(one("tokens.norm_prior", 0.5), within=WORD),
     "loss.kind": Case(one("loss.kind", "huber")),
+    "loss.huber_schedule": Case(one("loss.huber_schedule", "snr"), within=one("loss.kind", "huber")),
     "loss.huber_delta": Case(one("loss.huber_delta", 0.5), within=one("loss.kind", "huber")),
     "loss.weighting": Case(
         one("loss.weighting", "min-snr"),
@@ -124,9 +155,18 @@ ROWS: dict[str, Case] = {
     ),
     "loss.min_snr_gamma": Case(one("loss.min_snr_gamma", 1.0)),
     "loss.noise_offset": Case(one("loss.noise_offset", 0.1)),
+    "loss.noise_offset_random": Case(one("loss.noise_offset_random", True), within=one("loss.noise_offset", 0.1)),
+    "loss.multires_iterations": Case(one("loss.multires_iterations", 2)),
+    "loss.multires_discount": Case(one("loss.multires_discount", 0.8), within=one("loss.multires_iterations", 2)),
     "loss.input_perturbation": Case(one("loss.input_perturbation", 0.3)),
+    "loss.input_perturbation_random": Case(
+        one("loss.input_perturbation_random", True), within=one("loss.input_perturbation", 0.3)
+    ),
     "loss.timesteps": Case(one("loss.timesteps", "style-friendly -2")),
     "prior.prompt": Case(one("prior", {"prompt": "a drawing", "images": 2})),
+    "prior.kind": Case(
+        one("prior", {"kind": "output", "images": 100}), within=both(PRIOR, one("data.trigger", "in dusk style"))
+    ),
     "prior.images": Case(one("prior.images", 6), within=both(STEPS, PRIOR)),
     "prior.folder": Case(
         one("prior.folder", "{three}"), lambda before, after: not equal(before.tensors, after.tensors), within=PRIOR
@@ -137,8 +177,12 @@ ROWS: dict[str, Case] = {
     "train.accumulation": Case(one("train.accumulation", 2)),
     "train.learning_rate": Case(one("train.learning_rate", 2e-2)),
     "train.text_encoder_learning_rate": Case(one("train.text_encoder_learning_rate", 1e-3), within=TEXT),
+    "train.text_encoder_2_learning_rate": Case(
+        one("train.text_encoder_2_learning_rate", 1e-3), refused("has one text encoder"), within=TEXT
+    ),
     "train.text_encoder_stop": Case(one("train.text_encoder_stop", 0.3), within=TEXT),
     "train.optimizer": Case(one("train.optimizer", "lion")),
+    "train.optimizer_args": Case(one("train.optimizer_args", "betas=0.5,0.9")),
     "train.d_coef": Case(
         one("train.d_coef", 100.0), within=one("train", {"optimizer": "prodigy", "learning_rate": 1.0, "steps": 12})
     ),
@@ -152,8 +196,11 @@ ROWS: dict[str, Case] = {
     "train.weight_decay": Case(one("train.weight_decay", 0.5)),
     "train.schedule": Case(one("train.schedule", "cosine")),
     "train.cycles": Case(one("train.cycles", 2), within=one("train.schedule", "cosine")),
+    "train.rex_d": Case(one("train.rex_d", 0.9), within=one("train.schedule", "rex")),
+    "train.floor": Case(one("train.floor", 0.5), within=one("train.schedule", "cosine")),
     "train.warmup": Case(one("train.warmup", 1)),
     "train.max_grad_norm": Case(one("train.max_grad_norm", 1e-6)),
+    "train.max_norm": Case(one("train.max_norm", 1e-4)),
     "train.gradient_checkpointing": Case(
         one("train.gradient_checkpointing", True),
         lambda before, after: after.saved < 0.5 * before.saved and equal(before.tensors, after.tensors),
@@ -219,6 +266,7 @@ OFTEN = {
 } - {"train.d_coef", "train.gradient_checkpointing", "train.memory", "targets.unread_layers"}
 READ_BY_PROPERTIES = {
     *("base.double_quantisation", "base.scale_code", "data.read_trigger", "train.text_encoder_learning_rate"),
+    "data.sets.resolutions",
 }
 ROOT = Path(__file__).parents[4]
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from trainers.config.sections import Loss
 from trainers.models.flow import FlowSchedule
 from trainers.models.schedule import NoiseSchedule, schedule_from_config
-from trainers.randomness import generator
 from trainers.training.step.loss import (
     draw_noise,
     error_by_image,
+    huber_delta,
+    perturbation,
     prior_preserving_error,
     timestep_weights,
-    weighted_error,
     weighting_gamma,
 )
 
@@ -27,6 +27,10 @@ SNR = Loss(weighting="min-snr", min_snr_gamma=5.0)
 
 def schedule(prediction: str) -> NoiseSchedule:
     return NoiseSchedule(torch.tensor([0.99, 0.9, 0.5, 0.2, 0.0], dtype=torch.float64), prediction)
+
+
+def weighted_error(prediction, target, weights, mask, settings):
+    return prior_preserving_error(prediction, target, weights, mask, settings, settings.huber_delta)
 
 
 def test_min_snr_weights():
@@ -73,12 +77,57 @@ def test_weights_of_flow_matching():
     assert torch.equal(timestep_weights(flow, t, Loss()), torch.ones(5)) and weighting_gamma(flow, Loss()) == 0
 
 
+def test_debiased_weights():
+    t = torch.arange(5)  # SNR 99, 9, 1, 0.25, 0
+    weights = {
+        ("epsilon", "debiased"): [99**-0.5, 1 / 3, 1.0, 2.0, 16.0],
+        ("v_prediction", "debiased-v"): [0.01, 0.1, 0.5, 0.8, 1.0],
+        ("v_prediction", "debiased-v-root"): [0.1, 0.1**0.5, 0.5**0.5, 0.8**0.5, 1.0],
+    }
+    for (prediction, weighting), expected in weights.items():
+        found = timestep_weights(schedule(prediction), t, Loss(weighting=weighting))
+        torch.testing.assert_close(found, torch.tensor(expected))
+    last = timestep_weights(schedule_from_config({}, "epsilon"), torch.tensor([999]), Loss(weighting="debiased"))
+    assert 14 < last.item() < 16  # Stable Diffusion's own last timestep is not cut
+
+
+SHAPE = torch.Size((64, 4, 16, 16))
+
+
 def test_noise_offset_moves_whole_channels():
-    shape = torch.Size((64, 4, 16, 16))
-    plain, moved = draw_noise(shape, 0.0, generator(1)), draw_noise(shape, 0.5, generator(1))
+    plain, moved = draw_noise(SHAPE, Loss(), 1, 0), draw_noise(SHAPE, Loss(noise_offset=0.5), 1, 0)
     offset = moved - plain
     assert offset.std((2, 3)).max() < 1e-5
     assert abs(offset[:, :, 0, 0].std().item() - 0.5) < 0.1
+    at_random = draw_noise(SHAPE, Loss(noise_offset=0.5, noise_offset_random=True), 1, 0) - plain
+    shares = at_random[:, :, 0, 0] / offset[:, :, 0, 0]
+    torch.testing.assert_close(shares, shares[:, :1].expand_as(shares), rtol=1e-3, atol=1e-4)
+    assert 0 <= shares.min() < 0.1 and 0.9 < shares.max() <= 1 and abs(shares.mean().item() - 0.5) < 0.1
+
+
+def test_perturbation_is_a_share_of_noise():
+    noise = perturbation(SHAPE, Loss(input_perturbation=0.1), 1, 0)
+    assert noise.std((1, 2, 3)).tolist() == pytest.approx([0.1] * 64, rel=0.1)
+    at_random = perturbation(SHAPE, Loss(input_perturbation=0.1, input_perturbation_random=True), 1, 0)
+    shares = at_random.std((1, 2, 3)) / 0.1
+    assert shares.min() < 0.1 and shares.max() > 0.9 and abs(shares.mean().item() - 0.5) < 0.1
+
+
+def test_coarser_noise_is_shared_by_neighbouring_pixels():
+    """Means of 8×8 pixels have 1/64 of white noise's variance, and more the stronger the coarser levels are."""
+    variances = []
+    for settings in (Loss(), *(Loss(multires_iterations=6, multires_discount=d) for d in (0.3, 0.8))):
+        noise = draw_noise(SHAPE, settings, 1, 0)
+        assert noise.std((1, 2, 3)).tolist() == pytest.approx([1.0] * 64, abs=0.1 if settings == Loss() else 1e-4)
+        variances.append(torch.nn.functional.avg_pool2d(noise, 8).var().item())
+    assert variances[0] == pytest.approx(1 / 64, rel=0.2)
+    assert variances[1] > 1.5 * variances[0] and variances[2] > 3 * variances[1]
+
+
+def test_coarser_noise_of_an_image_ignores_its_neighbours():
+    settings = Loss(multires_iterations=3)
+    pair, single = (draw_noise(torch.Size((count, 4, 16, 16)), settings, 1, 0) for count in (2, 1))
+    torch.testing.assert_close(pair[:1], single)
 
 
 def test_errors():
@@ -89,6 +138,22 @@ def test_errors():
     assert weighted_error(prediction, target, weights, mask, Loss()) == pytest.approx((0 + 0.5) / 2)
     huber = weighted_error(prediction[:1], target[:1], weights[1:], None, Loss(kind="huber", huber_delta=0.5))
     assert huber.item() == pytest.approx(0.5 * (2 * 0.25 * ((1 + 36) ** 0.5 - 1)) / 2)
+
+
+def test_deltas_of_huber_fall_from_one_to_delta():
+    t = torch.arange(5)  # SNR 99, 9, 1, 0.25, 0
+    noise_schedule, settings = schedule("epsilon"), Loss(kind="huber", huber_delta=0.1)
+    assert huber_delta(noise_schedule, t, settings) == 0.1
+    exponential = huber_delta(noise_schedule, t, settings.model_copy(update={"huber_schedule": "exponential"}))
+    assert exponential.flatten().tolist() == pytest.approx([0.1 ** (k / 5) for k in range(5)])
+    by_snr = huber_delta(noise_schedule, t, settings.model_copy(update={"huber_schedule": "snr"}))
+    sigma = [99**-0.5, 1 / 3, 1.0, 2.0]
+    assert by_snr.flatten().tolist() == pytest.approx([*(0.1 + 0.9 / (1 + s) ** 2 for s in sigma), 0.1])
+    error, target = torch.full((5, 1, 2, 2), 3.0), torch.zeros(5, 1, 2, 2)
+    for kind, power in (("huber", 1), ("smooth-l1", 0)):
+        found = error_by_image(error, target, None, Loss(kind=kind), by_snr)
+        expected = [d**power * 2 * ((9 + d**2) ** 0.5 - d) for d in by_snr.flatten().tolist()]
+        assert found.tolist() == pytest.approx(expected, rel=1e-5)
 
 
 @given(st.floats(1e-4, 1e-2))
@@ -121,7 +186,7 @@ def test_the_loss_is_that_of_the_own_images_and_lambda_times_that_of_the_class()
     own, classes = (1 + 0.5 * 4) / 2, (2 * 9 + 0.25 * 25) / 2
 
     def loss(count: int, weight: float, mask: torch.Tensor | None = None) -> float:
-        return prior_preserving_error(prediction, target, weights, mask, Loss(), count, weight).item()
+        return prior_preserving_error(prediction, target, weights, mask, Loss(), 1.0, count, weight).item()
 
     assert loss(2, 0.3) == pytest.approx(own + 0.3 * classes)
     assert loss(2, 0.0) == pytest.approx(own)

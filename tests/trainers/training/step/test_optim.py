@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers, shake
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
 from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.methods.tlora import TLoRA
 from trainers.adapters.network import Network, attach
@@ -21,7 +23,9 @@ from trainers.errors import VelaturaError
 from trainers.training.step import optim
 from trainers.training.step.optim import (
     MovingAverage,
+    OptimizerAverage,
     learning_rate_factor,
+    limit_norms,
     make_optimizer,
     offload_between_steps,
     parameter_groups,
@@ -41,11 +45,21 @@ CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA ca
         ("polynomial", 1, [0.5, 1, 0.5625, 0.25, 0.0625]),
         ("cosine", 1, [0.5, 1, 0.8535534, 0.5, 0.1464466]),
         ("cosine", 2, [0.5, 1, 0.5, 1, 0.5]),
+        ("rex", 1, [0.5, 1, 6 / 7, 2 / 3, 0.4]),
     ],
 )
 def test_schedules(schedule, cycles, expected):
     train = Train(steps=5, warmup=1, schedule=schedule, cycles=cycles)
     assert [learning_rate_factor(step, train) for step in range(5)] == pytest.approx(expected)
+
+
+def test_a_larger_d_of_rex_keeps_the_rate_high_and_a_floor_is_never_passed():
+    high = Train(steps=4, schedule="rex", rex_d=0.9)
+    assert [learning_rate_factor(k, high) for k in range(4)] == pytest.approx(
+        [1, 0.75 / 0.775, 0.5 / 0.55, 0.25 / 0.325]
+    )
+    floored = Train(steps=4, schedule="linear", floor=0.2)
+    assert [learning_rate_factor(k, floored) for k in range(4)] == pytest.approx([1, 0.8, 0.6, 0.4])
 
 
 def test_groups_hold_every_tensor_once_at_its_rate():
@@ -73,11 +87,24 @@ def test_text_encoders_have_a_rate_of_their_own(settings, rate):
     assert found == {("unet", 1e-3), ("text_encoder", rate)}
 
 
-@pytest.mark.parametrize("name", ["adamw", "adafactor", "lion", "prodigy"])
+def test_the_second_text_encoder_has_a_rate_of_its_own():
+    parts = {name: make_layers() for name in ("unet", "text_encoder", "text_encoder_2")}
+    network = attach(parts, LoRA(), Targets(unet=("*",), text_encoder=("*",)), seed=0)
+    for second, rate in ((3e-5, 3e-5), (0.0, 2e-5)):
+        rates = {"text_encoder_learning_rate": 2e-5, "text_encoder_2_learning_rate": second}
+        groups = parameter_groups(network, Train(learning_rate=1e-3, **rates))
+        found = {id(p): group["lr"] for group in groups for p in group["params"]}
+        by_part = {(site.part, found[id(p)]) for site in network.sites for p in site.parameters()}
+        assert by_part == {("unet", 1e-3), ("text_encoder", 2e-5), ("text_encoder_2", rate)}
+
+
+@pytest.mark.parametrize(
+    "name", ["adamw", "adafactor", "lion", "prodigy", "came", "schedule-free", "prodigy-schedule-free"]
+)
 def test_every_optimizer_lowers_a_loss_and_keeps_state(name, capsys):
     net, x = make_layers(), make_input()
     network = attach_to(net, LoRA(rank=4, alpha=2.0))
-    steps, rate = (150, 1.0) if name == "prodigy" else (60, 5e-3)
+    steps, rate = (150, 1.0) if name.startswith("prodigy") else (60, 5e-3)
     settings = Train(optimizer=name, learning_rate=rate, steps=steps)
     optimizer = make_optimizer(parameter_groups(network, settings), settings)
     losses = []
@@ -244,3 +271,54 @@ def test_the_average_follows_its_formula_and_gives_the_live_tensors_back():
     with average.in_place():
         torch.testing.assert_close(parameter, start + 9 / 11)
     assert torch.equal(parameter, live)
+
+
+def test_arguments_reach_the_optimizer():
+    network = attach_to(make_layers(), LoRA())
+    for name, line, expected in (
+        ("adamw", "betas=0.8, 0.95 eps=1e-6", {"betas": (0.8, 0.95), "eps": 1e-6}),
+        ("prodigy", "d0=1e-5 use_bias_correction=false", {"d0": 1e-5, "use_bias_correction": False}),
+        ("came", "betas=(0.9,0.99,0.995)", {"betas": (0.9, 0.99, 0.995)}),
+    ):
+        settings = Train(optimizer=name, learning_rate=1.0, optimizer_args=line)
+        optimizer = make_optimizer(parameter_groups(network, settings), settings)
+        assert expected.items() <= optimizer.param_groups[0].items()
+    for name in ("prodigy", "prodigy-schedule-free"):
+        settings = Train(optimizer=name, learning_rate=1.0, d_coef=0.25)
+        assert make_optimizer(parameter_groups(network, settings), settings).param_groups[0]["d_coef"] == 0.25
+
+
+def test_the_average_of_a_schedule_free_optimizer_is_the_mean_of_its_steps_and_leaves_no_trace():
+    net, x = make_layers(), make_input()
+    network = attach_to(net, LoRA(rank=4, alpha=2.0))
+    settings = Train(optimizer="schedule-free", learning_rate=1e-2)
+    optimizer = make_optimizer(parameter_groups(network, settings), settings)
+    average, parameter = OptimizerAverage(network, optimizer), next(network.parameters())
+    name = next(name for name, p in network.named_parameters() if p is parameter)
+    steps = []
+    for _ in range(5):
+        optimizer.zero_grad()
+        net(x).pow(2).mean().backward()
+        optimizer.step()
+        steps.append(optimizer.state[parameter]["z"].clone())  # all steps have one rate, so they weigh the same
+        live = [p.clone() for p in network.parameters()]
+        with average.in_place():
+            torch.testing.assert_close(parameter.detach(), torch.stack(steps).mean(0), rtol=1e-4, atol=1e-6)
+        assert all(torch.equal(p, before) for p, before in zip(network.parameters(), live, strict=True))
+    assert not torch.equal(parameter, average.values[name])
+
+
+@pytest.mark.parametrize(
+    "method", [LoRA(rank=3, alpha=2.0), LoRA(rank=3, freeze_a=True), LoHA(rank=2), LoKr(rank=2, factor=2)]
+)
+def test_a_maximum_norm_scales_larger_changes_alone(method):
+    network = attach_to(make_layers(), method)
+    shake(network)
+    changes = {site.path: site.dense() for site in network.sites}
+    norms = sorted(change.norm().item() for change in changes.values())
+    most = 1.001 * norms[len(norms) // 2]
+    limit_norms(network, most)
+    for site in network.sites:
+        before, after = changes[site.path], site.dense()
+        torch.testing.assert_close(after, before * min(1.0, most / before.norm().item()), rtol=1e-4, atol=1e-6)
+        assert torch.equal(after, before) == (before.norm().item() <= most)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.studio.dataset.drafts import Draft
+from app.studio.settings.epochs import Pictures
 from app.studio.settings.imports.command_line import read_command_line
-from app.studio.settings.imports.epochs import Pictures
 from app.studio.settings.imports.read import read_file, read_foreign
 from app.studio.settings.imports.report import Imported
 from app.studio.settings.plan import from_table, plan
@@ -184,14 +184,15 @@ def test_a_base_is_taken_where_it_is_on_this_computer() -> None:
     assert reasons(read(BATCH, bases=("/m/other.safetensors",))[0])["pretrained_model_name_or_path"] == "base"
 
 
-def test_the_options_of_preview_prompts_are_taken_where_all_lines_agree() -> None:
-    lines = "a fox --n blurry, bad --d 7 --l 6 --s 28 --w 512 --h 512\na ship --n blurry, bad --d 7 --l 5 --s 28"
+def test_preview_prompts_keep_those_of_their_options_that_exist_here() -> None:
+    first, second = "a fox --n blurry, bad --d 7 --l 6 --s 28 --w 512 --h 512", "a ship --d 7"
+    lines = f"{first}\n{second} --ss euler_a --am 0.5"
     table = {"network_dim": 8, "max_train_steps": 9, "sample_prompts": lines}
     found = read_foreign(table)
     assert found is not None
     sample = found.table["sample"]
-    assert sample == {"prompts": ["a fox", "a ship"], "negative": "blurry, bad", "seeds": [7], "steps": 28}
-    assert next(one.how for one in found.taken if one.key == "sample.prompts").endswith("--l, --w.")
+    assert sample == {"prompts": [first, second]}
+    assert next(one.how for one in found.taken if one.key == "sample.prompts").endswith("counterpart: --ss, --am.")
 
 
 def test_what_is_no_single_call_says_so() -> None:

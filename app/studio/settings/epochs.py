@@ -1,19 +1,25 @@
-"""Converts epochs to steps, with the repeats of a draft's pictures."""
+"""Converts epochs to steps, with the repeats of a draft's or a folder's pictures."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 from app.studio.dataset.drafts import Draft
 from app.units import counted
+from trainers.config.config import Config
+from trainers.data.ingest import list_folder
 from trainers.data.repeats import FOLDER
 from trainers.messages import Message as _
 from trainers.planning.findings import Finding
 
+TYPED = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:e|epochs?|epochen?)", re.IGNORECASE)
+"""A number of epochs as people type it."""
 REPEATED = _("{epochs:g} × {steps} steps: an epoch is {images} images ({pictures} with repeats), at {batch} a step.")
 EACH_ONCE = _("{epochs:g} × {steps} steps: an epoch is {pictures}, each once, at {batch} a step.")
 NO_PICTURES = _("Epochs need pictures. Add them in step 1 and choose the file again.")
@@ -116,6 +122,30 @@ def count_names(names: Iterable[str]) -> Pictures:
     repeats = [_repeats(name) for name in names]
     folders = Counter(PurePosixPath(name).parent.name for name in names)
     return Pictures(len(names), sum(repeats) if all(repeats) else 0, dict(folders))
+
+
+def epoch_of(draft: Draft, settings: Mapping[str, Any]) -> Epoch:
+    """An epoch of a draft's pictures, with the values of its settings by key."""
+    pictures = count_pictures(draft)
+    images = (pictures.repeated or pictures.count) * int(settings["data.repeats"])
+    return Epoch(pictures.count, images, int(settings["train.batch_size"]) * int(settings["train.accumulation"]))
+
+
+def typed_epochs(text: str) -> float:
+    """The number of epochs in a text such as `10 epochs`; 0 in others."""
+    match = TYPED.fullmatch(text.strip())
+    return float(match[1].replace(",", ".")) if match else 0.0
+
+
+def with_epochs(config: Config, epochs: float) -> Config:
+    """The config with the steps of some epochs of its folder's images."""
+    data, train = config.data, config.train
+    listing = list_folder(Path(data.images), data.sets)
+    images = sum(
+        data.count_shown(listing.folders.get(path, ""), listing.repeats.get(path, 1)) for path in listing.images
+    )
+    steps = max(1, round(epochs * _steps(images, train.batch_size * train.accumulation)))
+    return config.model_copy(update={"train": train.model_copy(update={"steps": steps})})
 
 
 def _repeats(name: str) -> int:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.trainers.data.captioners import WORDS, write_blip, write_florence, write_tagger
-from trainers.data.captioning import CAPTIONERS, LONGEST, fetch_captioner, find_captioner, load_captioner
+from tests.trainers.captioning.captioners import WORDS, write_blip, write_florence, write_tagger
+from trainers.captioning.models import CAPTIONERS, LONGEST, fetch_captioner, find_captioner, load_captioner
 from trainers.errors import VelaturaError
 
 WRITERS = {"blip": write_blip, "florence-2": write_florence, "wd14": write_tagger}
