@@ -241,6 +241,15 @@ def console_table(rows: list[Row], bare: Bare) -> Table:
     return table
 
 
+MISSED = (
+    "Aims are missed for these reasons. Time: this processor multiplies bf16 matrices in hardware, so a bare step is "
+    "fast, and the thin products, casts and additions of a method, which wait for memory, weigh more than their "
+    "operations; PEFT's rows miss the same aims. Memory: Kronecker products (`krona`, `tiny-file`) keep each layer's "
+    "image between their factors, `ssf` each output that it scales, `t-lora` and `dylora` the images of larger ranks, "
+    "`pissa` those of its update and of its start, BOFT each rotated weight, and `qlora` on a CPU each unpacked weight."
+)
+
+
 def page(layers: str, rows: list[Row], bare: Bare, pixels: int, repeats: int, clock: str) -> str:
     """The section of `docs/speed.md` on some layers."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "diffusers", "peft", "lycoris-lora"))
@@ -272,6 +281,8 @@ def page(layers: str, rows: list[Row], bare: Bare, pixels: int, repeats: int, cl
         "bare; where PEFT lacks the method, the aim is a share of what the bare step keeps.",
         "",
         *table(COMPARED, [compare(row, rows, bare) for row in rows if row.library == "velatura"]),
+        "",
+        MISSED,
     ]
     return "\n".join(lines)
 
