@@ -11,8 +11,10 @@ import json
 import os
 import platform
 import re
+import tomllib
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -108,8 +110,6 @@ def _machine() -> dict[str, Any]:
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    import tomllib
-
     try:
         return tomllib.loads(read_inside(folder, "config.toml").decode("utf-8", "replace"))
     except (OSError, ValueError):
@@ -134,7 +134,9 @@ def _shown(key: str, value: Any, settings: Mapping[str, Any]) -> str:
 
 def _private(folder: Path, settings: Mapping[str, Any]) -> set[str]:
     """Texts of people: names, prompts, captions, files, folders."""
-    texts = {folder.name, str(Path.home()), getpass.getuser(), platform.node()}
+    texts = {folder.name, platform.node()}
+    with suppress(KeyError, OSError, RuntimeError):  # in a container, a user may have no name and no home
+        texts |= {getpass.getuser(), str(Path.home())}
     for key, value in _flat(settings):
         if _shown(key, value, settings).startswith("("):
             texts |= {str(part) for part in (value if isinstance(value, list) else [value])}

@@ -46,8 +46,16 @@ Probe = Callable[[], Conditions]
 
 
 def probe_of(device: torch.device) -> Probe:
-    """A probe of this machine and its device."""
-    return lambda: _read(device)
+    """A probe of this machine and its device; what it cannot read must not end a run."""
+    import psutil
+
+    def probe() -> Conditions:
+        try:
+            return _read(device)
+        except (OSError, RuntimeError, psutil.Error):
+            return Conditions(free=0, total=0)
+
+    return probe
 
 
 def likely_cause(before: Conditions, now: Conditions) -> Message:

@@ -97,6 +97,14 @@ def test_a_run_without_files_has_a_report(tmp_path):
     assert report["settings.txt"] == report["events.txt"] == report["log.txt"] == ""
 
 
+def test_a_user_without_a_name_has_a_report(run, monkeypatch):
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert "dusk" not in read_report(run)["log.txt"]
+
+
 @pytest.mark.parametrize(
     ("text", "kept"),
     [

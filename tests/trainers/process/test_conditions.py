@@ -33,3 +33,12 @@ def test_a_probe_reads_this_machine():
     before, now = probe(), probe()
     assert 0 < now.free <= now.total and now.clock >= before.clock > 0
     assert now.idle >= before.idle >= 0 and now.degrees == 0
+
+
+def test_a_machine_that_does_not_say_how_it_is_ends_no_run(monkeypatch):
+    def denied() -> None:
+        raise PermissionError("/proc/stat")
+
+    monkeypatch.setattr("psutil.cpu_times", denied)
+    conditions = probe_of(torch.device("cpu"))()
+    assert likely_cause(conditions, conditions).startswith("no cause was found")
