@@ -43,7 +43,7 @@ MOST_LINES = 300
 SHORTEST = 3
 """Letters of a private text that is searched for; shorter ones occur in every other word."""
 LINE_OF_CODE = re.compile(r'File "(?:[^"]*[\\/])?((?:site-packages|trainers|app)[\\/][^"]+)"')
-"""A file of a program in a traceback, of which the path within the installation is kept."""
+"""A source file in a traceback; group 1 is its path within the installation, which is kept."""
 PRIVATE = re.compile(
     r""""[^"\n]*"|“[^”\n]*”|‘[^’\n]*’|'[^'\n]*'|\S+@\S+|\b(?:hf_|sk-)\w+|\b[\w-]{32,}\b|(?<!\S)(?!\d+/\d+|it/s|s/it)\S*[\\/]\S*"""
     r"""|\S+\.(?:png|jpe?g|webp|gif|bmp|tiff?|heic|avif|txt|toml|json|safetensors|ckpt|zip)\b""",

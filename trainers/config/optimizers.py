@@ -59,7 +59,7 @@ ARGUMENTS: Mapping[str, Kinds] = {
         "use_adopt": _switch,
     },
 }  # fmt: skip
-"""What a configuration may pass to each optimizer, under the library's names."""
+"""The arguments that a configuration may pass to each optimizer, by the library's names, with their parsers."""
 
 
 def parse_arguments(optimizer: str, line: str) -> dict[str, Any]:

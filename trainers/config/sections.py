@@ -176,13 +176,13 @@ class Data(Section):
         return self.model_copy(update={**own, "resolution": first, "more_resolutions": tuple(more)})
 
     def count_shown(self, folder: str, repeats: int) -> int:
-        """How often an epoch shows an image of a subfolder, of which the name has these repeats."""
+        """The number of times that an epoch shows each image of `folder`, whose name asks for `repeats`."""
         times = 1 + len(self.of_folder(folder).more_resolutions)
         return times * repeats * self.repeats * self.sets.get(folder, ImageSet()).repeats
 
     @property
     def of_folders(self) -> tuple[Data, ...]:
-        """The settings of all images, and of those of each subfolder with its own."""
+        """These settings, then those of each subfolder in `sets`."""
         return (self, *map(self.of_folder, self.sets))
 
 

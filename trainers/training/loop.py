@@ -190,7 +190,7 @@ def _step(
 
 
 def _versions(gradients: list[Tensor]) -> list[tuple[int, int]]:
-    """What changes if a gradient is removed or changed in place."""
+    """The identity and in-place version of each gradient; a hook that edits one changes the list."""
     return [(id(gradient), gradient._version) for gradient in gradients]
 
 

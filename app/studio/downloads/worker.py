@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,49 +29,57 @@ OnProgress = Callable[..., None]
 
 
 class Worker:
-    """The process of one folder, started by this or an earlier studio."""
+    """The process of one folder, started by this or an earlier studio.
+
+    A lock keeps every reader out while `start` replaces the folder: a probe of its file lock would bring it back.
+    """
 
     def __init__(self, folder: Path, module: str) -> None:
         self.folder, self.module = folder, module
         self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.RLock()
 
     def start(self, request: Mapping[str, Any]) -> None:
         """Start with a new request."""
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True, mode=0o700)
-        with whole_file(self.folder / JOB) as building:
-            building.write_text(json.dumps(request), encoding="utf-8")
-        with (self.folder / LOG).open("wb") as log:
-            self._process = subprocess.Popen(
-                python_command(self.module, str(self.folder.resolve())),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=python_environment({"HF_HUB_DISABLE_TELEMETRY": "1"}),
-            )
+        with self._lock:
+            self.stop()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True, mode=0o700)
+            with whole_file(self.folder / JOB) as building:
+                building.write_text(json.dumps(request), encoding="utf-8")
+            with (self.folder / LOG).open("wb") as log:
+                self._process = subprocess.Popen(
+                    python_command(self.module, str(self.folder.resolve())),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=python_environment({"HF_HUB_DISABLE_TELEMETRY": "1"}),
+                )
 
     def stop(self) -> None:
         """End the process if this studio started it; its reports stay."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-            (self.folder / STOPPED).touch()
-        self._process = None
+        with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+                (self.folder / STOPPED).touch()
+            self._process = None
 
     def request(self) -> dict[str, Any] | None:
         """The last request; None without a readable one."""
-        try:
-            return dict(json.loads((self.folder / JOB).read_bytes()))
-        except (FileNotFoundError, TypeError, ValueError):
-            return None
+        with self._lock:
+            try:
+                return dict(json.loads((self.folder / JOB).read_bytes()))
+            except (FileNotFoundError, TypeError, ValueError):
+                return None
 
     def look(self) -> tuple[bool, list[dict[str, Any]]]:
         """Whether it is alive, and its reports, read in this order so that none is lost."""
-        lives = self._lives()
-        path = self.folder / EVENTS
-        text = path.read_bytes() if path.is_file() else b""
-        return lives, [event for line in text[: text.rfind(b"\n") + 1].splitlines() if (event := _event(line))]
+        with self._lock:
+            lives = self._lives()
+            path = self.folder / EVENTS
+            text = path.read_bytes() if path.is_file() else b""
+            return lives, [event for line in text[: text.rfind(b"\n") + 1].splitlines() if (event := _event(line))]
 
     def stamp(self) -> object:
         """A value that differs after a report, a new request, or its end."""
@@ -83,8 +92,9 @@ class Worker:
 
     def log(self) -> str:
         """The end of its output."""
-        path = self.folder / LOG
-        return path.read_text(encoding="utf-8", errors="replace")[-MOST_LOG:] if path.is_file() else ""
+        with self._lock:
+            path = self.folder / LOG
+            return path.read_text(encoding="utf-8", errors="replace")[-MOST_LOG:] if path.is_file() else ""
 
     def _lives(self) -> bool:
         if self._process is not None:
