@@ -178,8 +178,8 @@ def report(found: Mapping[str, Mapping[str, Size]]) -> str:
             "",
             "¹ Counted as the LoRA of the rank that the file is cut to. All other files were written.",
             "",
-            "Work of one image in one step, counted by torch from the shapes. The method's own comes to that: 3 to 35 "
-            "% of time ([speed.md](speed.md)).",
+            "Work of one image in one step, counted by torch from the shapes. The method's own comes to that: on a "
+            "CPU a LoRA adds 12 to 31 % of time ([speed.md](speed.md)).",
             "",
             *table(("base", "forward, TFLOP", "backward, TFLOP"), works),
         ]
