@@ -19,7 +19,7 @@ from babel.messages.pofile import read_po, write_po
 from app.language import CATALOGUE, ENGLISH, LANGUAGES, LOCALE
 from app.studio.settings.fields import title_of
 from trainers.adapters.methods import METHODS
-from trainers.config.reference import list_settings
+from trainers.config.reference import list_folder_settings, list_settings
 from trainers.data.sample_sets import read_sets
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ def collect() -> Catalog:
 
 def described() -> Iterator[tuple[str, str]]:
     """What settings, methods and sample sets say of themselves, with the files in which it is read."""
-    for setting in list_settings():
+    for setting in (*list_settings(), *list_folder_settings()):
         yield title_of(setting.key), "app/studio/settings/fields.py"
         if setting.meaning:
             yield setting.meaning, "docs/settings.md"

@@ -11,16 +11,14 @@ import torch
 
 from benchmarks.scoring.plan import METHODS, SEEDS, plans
 from benchmarks.scoring.results import BEFORE, Measured
+from benchmarks.styles.resampling import interval
 from benchmarks.styles.sets import NEVER_TUNED, STYLES
 from tools.markdown import table
-from trainers.randomness import generator
 from trainers.score.best import NOISE, SHARE, find_best
 from trainers.score.score import Score
 
 TEMPLATE = Path(__file__).with_name("page.md")
 RUN_HEADS = ("run", "kind", "truth, last step", "truth, best", "score, last step", "content", "change", "variety")
-DRAWS = 4000
-"""Resamples of the runs for an interval."""
 OWN = "middle 0.5"
 """The place where the product looks."""
 PROXIES: Mapping[str, str] = MappingProxyType(
@@ -64,14 +62,6 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
 def _ranks(values: Sequence[float]) -> list[float]:
     ordered = sorted(values)
     return [ordered.index(value) + (ordered.count(value) - 1) / 2 for value in values]
-
-
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of some runs' values and its 95 % interval, by resampling the runs with a fixed seed."""
-    data = torch.tensor(values, dtype=torch.float64)
-    places = torch.randint(len(data), (DRAWS, len(data)), generator=generator(0, "resampled runs"))
-    low, high = torch.quantile(data[places].mean(1), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return float(data.mean()), low, high
 
 
 def _shown(values: Sequence[float], places: int = 2) -> str:

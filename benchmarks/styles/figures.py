@@ -1,14 +1,15 @@
-"""What rows say of each preset: means over seeds and styles, beside the untouched base."""
+"""Means of each preset over seeds and styles, beside the untouched base, and of each recipe, beside `lora`."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.styles.plan import COUNTED, EIGHT, others
-from benchmarks.styles.rows import BASE, Row
+from benchmarks.styles.plan import COUNTED, EIGHT, NOTHING_TO_LEARN, others
+from benchmarks.styles.resampling import interval
+from benchmarks.styles.rows import BASE, UNIT, Row
 from benchmarks.styles.sets import LARGER
 
 NOTABLE = 0.03
@@ -123,3 +124,45 @@ def harmed(known: Known, style: str, presets: Collection[str], pictures: int = L
         if base and (rows := figures_of(known, each, style, pictures))
     }
     return [*means], [each for each, mean in means.items() if base and mean > base["style"]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A recipe's figures minus those of `lora` on the same style with the same seed: mean, 95 % interval."""
+
+    recipe: str
+    style: tuple[float, float, float]
+    """Share of the untouched base's distance."""
+    content: tuple[float, float, float]
+    harm: float | None
+    """As `style`, the mean on `NOTHING_TO_LEARN`, which none of the others counts; None if it was not measured."""
+    steps: float
+    trainings: int
+
+
+def compare(known: Known, recipe: str) -> Difference | None:
+    """A recipe beside `lora`; None before two trainings can be compared."""
+
+    def pairs(styles: Iterable[str], figure: str) -> list[float]:
+        return [
+            (known[row]["figures"][figure] - known[plain]["figures"][figure]) / (whole if figure == "style" else 1.0)
+            for row in sorted(known, key=lambda row: (row.style, row.seed))
+            if row.preset == recipe and row.style in styles and "figures" in known[row]
+            if "figures" in known.get(plain := replace(row, preset=UNIT), {})
+            for whole in (known[Row(BASE, row.style)]["figures"]["style"],)
+        ]
+
+    style, content, harm = pairs(COUNTED, "style"), pairs(COUNTED, "content"), pairs((NOTHING_TO_LEARN,), "style")
+    if len(style) < 2:
+        return None
+    steps = statistics.median(
+        known[row]["figures"]["steps"] for row in known if row.preset == recipe and "figures" in known[row]
+    )
+    return Difference(
+        recipe,
+        interval(style),
+        interval(content),
+        statistics.mean(harm) if harm else None,
+        steps,
+        len(style) + len(harm),
+    )

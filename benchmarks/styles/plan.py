@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from benchmarks.styles.recipes import RECIPES
 from benchmarks.styles.rows import BASE, STOPS, Row
 from benchmarks.styles.sets import LARGER, NEVER_TUNED, PHOTOGRAPH, SMALLER
 from trainers.config.techniques import list_techniques
@@ -23,10 +24,11 @@ def others() -> tuple[str, ...]:
 
 
 def wanted(presets: Sequence[str] = (), seeds: int = SEEDS) -> Iterator[Row]:
-    """Every row of these presets, or of all, known or not."""
+    """Every row of these presets and recipes, or of all, known or not."""
     yield from (Row(BASE, style) for style in STYLES)
     stages = [(EIGHT, LARGER, 1), (EIGHT, SMALLER, 1), (others(), LARGER, 1)]
     stages += [(EIGHT, pictures, seed) for seed in range(2, seeds + 1) for pictures in (LARGER, SMALLER)]
+    stages += [(tuple(RECIPES), LARGER, seed) for seed in range(1, seeds + 1)]
     for group, pictures, seed in stages:
         for style in STYLES:
             yield from (Row(each, style, pictures, seed) for each in group if not presets or each in presets)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from benchmarks.styles.recipes import RECIPES, SAME_WORK
 from trainers.config.presets import STARTER, find_preset
 from trainers.config.tables import overlay
 from trainers.errors import VelaturaError
@@ -68,7 +69,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Row:
-    """One training: a preset, or the untouched base, on so many pictures of a style, with a seed."""
+    """One training: a preset, one of `RECIPES`, or the untouched base, on so many pictures of a style, with a seed."""
 
     preset: str
     style: str
@@ -106,8 +107,9 @@ class Figures:
 
 
 def settings(preset: str, setup: Setup) -> dict[str, Any]:
-    """A preset's settings for a base, with a file of equal size, but for steps, name, seed and pictures."""
-    table = find_preset(preset).settings_for(setup.base)
+    """A preset's or recipe's settings for a base, with a file of equal size, but for steps, name, seed and pictures."""
+    table = find_preset(UNIT if preset in RECIPES else preset).settings_for(setup.base)
+    table = overlay(table, RECIPES.get(preset, {}))
     if preset in SIZED:
         table = overlay(table, {"method": dict(SIZED[preset])})
     if "prior" in table:
@@ -179,7 +181,7 @@ class Results:
 
     def costs(self) -> dict[str, float]:
         """What a step costs, in steps of `UNIT`, by preset: the first line counts, so no row's steps ever change."""
-        costs = {UNIT: 1.0}
+        costs = dict.fromkeys((UNIT, *SAME_WORK), 1.0)
         for entry in self._valid():
             if "cost" in entry:
                 costs.setdefault(entry["preset"], entry["cost"])

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.scoring.plan import METHODS, Plan, plans
-from benchmarks.scoring.report import broken_found, excess, interval, marked, spearman, within_run, write_report
+from benchmarks.scoring.report import broken_found, excess, marked, spearman, within_run, write_report
 from benchmarks.scoring.results import BEFORE, Measured, read_results
+from benchmarks.styles.resampling import interval
 from benchmarks.styles.sets import NEVER_TUNED, STYLES
 
 PLAN = Plan("two-inks", "lora", 1.0, 60, "good")

@@ -13,9 +13,10 @@ from PIL import Image
 from benchmarks import quiet
 from benchmarks.styles import __main__ as command
 from benchmarks.styles import measure, rows
-from benchmarks.styles.figures import Summary, least, near, pareto, shared_styles, spread, summarise
+from benchmarks.styles.figures import Summary, compare, least, near, pareto, shared_styles, spread, summarise
 from benchmarks.styles.plan import COUNTED, EIGHT, NOTHING_TO_LEARN, STYLES, missing, others, wanted
 from benchmarks.styles.plot import Frame, Point, draw_plot
+from benchmarks.styles.recipes import RECIPES, SAME_WORK
 from benchmarks.styles.report import sentences, write_report
 from benchmarks.styles.rows import (
     BASE,
@@ -36,7 +37,8 @@ from benchmarks.styles.rows import (
 from tests.tiny import tiny_folder
 from tools.starter.networks.perception import Perception, make_network
 from trainers.config.build import build_config
-from trainers.config.presets import find_preset
+from trainers.config.presets import find_preset, list_presets
+from trainers.config.tables import overlay
 from trainers.config.techniques import list_techniques
 
 pytestmark = pytest.mark.slow
@@ -81,6 +83,20 @@ def test_every_preset_can_be_trained_at_its_size_on_the_starter_and_elsewhere(tm
     assert settings("lora", elsewhere)["train"] == find_preset("lora").settings["train"]
 
 
+def test_a_recipe_is_lora_with_one_change_that_is_no_default():
+    plain = settings(UNIT, SETUP)
+    assert not RECIPES.keys() & {each.name for each in list_presets()}
+    for name, change in RECIPES.items():
+        table = settings(name, SETUP)
+        config = build_config(table, {"name": "x"})
+        trigger = {"data": {"trigger": "sks"}} if "prior" in change else {}
+        assert table == overlay(overlay(plain, change), trigger)
+        assert (
+            config != build_config(plain, {"name": "x"}) and config.method == build_config(plain, {"name": "x"}).method
+        )
+        assert measure.config_of(name, SETUP, Row(name, "blob", 12), RESULTS.parent, 9).train.steps == 9
+
+
 def test_every_training_costs_the_same_save_the_studios_three():
     assert steps_of("lora", 1.0, SETUP) == BUDGET and steps_of("boft", 4.0, SETUP) == BUDGET / 4
     assert steps_of("quick", 4.0, SETUP) == find_preset("quick").starter["train"]["steps"]
@@ -92,8 +108,10 @@ def test_the_first_seed_of_the_eight_comes_first_style_by_style():
     first = [Row(each, style, 12) for style in STYLES for each in EIGHT]
     assert order[:6] == [Row(BASE, style) for style in STYLES] and order[6:54] == first
     assert order[54:102] == [Row(row.preset, row.style, 4) for row in first]
-    assert order[102] == Row("quick", STYLES[0], 12) and {row.seed for row in order[:-192]} == {1}
-    assert len(set(order)) == len(order) == 6 + 3 * 2 * 48 + 6 * len(others())
+    last = [Row(each, style, 12, seed) for seed in (1, 2, 3) for style in STYLES for each in RECIPES]
+    assert order[-len(last) :] == last
+    assert order[102] == Row("quick", STYLES[0], 12) and {row.seed for row in order[: -192 - len(last)]} == {1}
+    assert len(set(order)) == len(order) == 6 + 3 * 2 * 48 + 6 * len(others()) + len(last)
     assert {row.preset for row in wanted(["vera"])} == {BASE, "vera"} and len([*wanted(["vera"], 1)]) == 6 + 12
 
 
@@ -124,10 +142,11 @@ def test_rows_of_another_base_or_device_do_not_count(results, monkeypatch):
 
 
 def test_the_first_cost_of_a_step_stays(results):
-    assert results.costs() == {UNIT: 1.0}
+    free = dict.fromkeys((UNIT, *SAME_WORK), 1.0)
+    assert results.costs() == free
     for cost in (1.5, 1.7):
         results.append_cost("loha", cost=cost, seconds=0.4, **MADE)
-    assert results.costs() == {UNIT: 1.0, "loha": 1.5} and len(results.read()) == 30
+    assert results.costs() == {**free, "loha": 1.5} and len(results.read()) == 30
 
 
 def test_a_row_is_one_process_and_one_line_and_its_cost_is_measured_once(results, monkeypatch, tmp_path):
@@ -247,6 +266,27 @@ def test_five_sentences_have_their_figures_and_say_what_they_rest_on(results):
     assert "`ssf` (2 kB, 51.2% of" in small and "`ssf` (distance in content 0.300" in subject
     assert "`quick` leaves 55.0% after 16 s of CPU time (2 trainings)" in studio
     assert all("not yet measured" in each for each in sentences({})) and len(sentences({})) == 5
+
+
+def test_a_recipe_is_compared_with_lora_on_the_same_style_and_seed(results, tmp_path):
+    name, *_others, worse = RECIPES
+    assert compare(results.read(), name) is None
+    first, second, without = COUNTED[:3]
+    for style, distance, seed in ((first, 0.32, 1), (second, 0.16, 1), (first, 0.1, 2), (without, 0.1, 1)):
+        add(results, Row(name, style, 12, seed), distance, 0.45, steps=200)  # lora: 0.4, base: 0.8
+    add(results, Row(name, NOTHING_TO_LEARN, 12), 0.68, 0.5, steps=200)
+    for style in (first, second):
+        add(results, Row(worse, style, 12), 0.48, 0.5, steps=180)
+    difference = compare(results.read(), name)
+    assert difference.style == pytest.approx((-0.2, -0.3, -0.1)) and difference.content[0] == pytest.approx(-0.05)
+    assert difference.harm == pytest.approx(0.1) and (difference.steps, difference.trainings) == (200, 3)
+    write_report(results, tmp_path / "scratch", tmp_path / "comparison.md")
+    text = (tmp_path / "comparison.md").read_text(encoding="utf-8")
+    section = text[text.index("## Settings of recipes") : text.index("## How it is measured")]
+    best, worst = (line for line in section.splitlines() if line.startswith("| ") and "%" in line)
+    assert best.startswith(f"| {name} | -20.0% (-30.0% to -10.0%) | **nearer** | -0.050") and "+10.0%" in best
+    assert worst.startswith(f"| {worse} | +10.0% (+10.0% to +10.0%) | farther | +0.000") and "| – |" in worst
+    assert f"**{'*' + name + '*'}** comes nearer." in section
 
 
 # ---------------------------------------------------------------- the page

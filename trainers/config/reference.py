@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
-from trainers.config.sections import AutoOrWhole
+from trainers.config.sections import AutoOrWhole, ImageSet
 from trainers.section import Section
 
 
@@ -51,6 +51,14 @@ def list_settings() -> Iterator[Setting]:
     for method, kind in METHODS.items():
         for inner, leaf in _fields(kind).items():
             yield Setting(f"method.{inner}", leaf, _meaning(kind, inner), method)
+
+
+def list_folder_settings() -> Iterator[Setting]:
+    """The settings that the images of a folder can have of their own; most are those of all images."""
+    of_all = {setting.key: setting for setting in list_settings()}
+    for name, field in ImageSet.model_fields.items():
+        key = f"data.{name}"
+        yield of_all[key] if field.default is None else Setting(f"data.sets.{name}", field, field.description or "")
 
 
 def _fields(method: type[Any]) -> Mapping[str, FieldInfo]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from trainers.config.limits import SEED, SIDE, DenoisingSteps, Guidance, Sampler
 from trainers.config.optimizers import PRODIGIES, SCHEDULE_FREE, parse_arguments
@@ -13,7 +13,17 @@ from trainers.config.times import Times, parse_times
 from trainers.messages import Message as _
 from trainers.section import Section, Shown
 
+
+def _check_sides(sides: tuple[int, ...]) -> tuple[int, ...]:
+    for side in sides:
+        if not 16 <= side <= 2048:
+            raise ValueError(_("{side} is not a resolution from 16 to 2048", side=side))
+    return sides
+
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Sides = Annotated[tuple[int, ...], AfterValidator(_check_sides)]
+"""Resolutions in pixels."""
 SCORED = 4
 """Pictures of a step that its scores need at least: the style of fewer cannot be told from the noise of seeds."""
 SAMPLED = 6
@@ -94,7 +104,7 @@ class ImageSet(Section):
     """Factor of the loss of these images."""
     repeats: int = Field(1, ge=1, le=1000)
     """Factor of their repeats per epoch."""
-    resolutions: tuple[Annotated[int, Field(ge=16, le=2048)], ...] = ()
+    resolutions: Sides = ()
     """Training resolutions; each image is trained at each of them."""
     flip: bool | None = None
     crop: Literal["centre", "random"] | None = None
@@ -111,7 +121,7 @@ class Data(Section):
     """Folder of images, relative to the config file, with `NAME.txt` captions, `NAME-mask.png` and `NAME.crop.json`."""
     resolution: Annotated[int, Shown(words="size")] = Field(0, ge=0, le=2048)
     """Training resolution in pixels (side of a square; buckets keep its area); 0 = the base model's."""
-    more_resolutions: Annotated[tuple[int, ...], Shown(title="Further resolutions", words="multi resolution")] = ()
+    more_resolutions: Annotated[Sides, Shown(title="Further resolutions", words="multi resolution")] = ()
     """Further resolutions at which each image is trained, too, as further images: `768, 1024`."""
     max_aspect: Annotated[float, Shown(words="aspect ratio bucket enable_bucket min_bucket_reso max_bucket_reso")] = (
         Field(2.0, ge=1, le=4)
@@ -157,14 +167,6 @@ class Data(Section):
     """Settings for the images of subfolders: `[data.sets."10_dusk"]` with `weight`, `repeats`, `resolutions` …"""
     cache: Annotated[bool, Shown(group="memory")] = True
     """Cache latents, and text embeddings that do not vary by step, on disk."""
-
-    @field_validator("more_resolutions")
-    @classmethod
-    def _possible(cls, sides: tuple[int, ...]) -> tuple[int, ...]:
-        for side in sides:
-            if not 16 <= side <= 2048:
-                raise ValueError(_("{side} is not a resolution from 16 to 2048", side=side))
-        return sides
 
     def of_folder(self, folder: str) -> Data:
         """The settings of the images of a subfolder."""

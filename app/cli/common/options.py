@@ -51,7 +51,11 @@ Images = Annotated[
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the run and of the style file.")]
 Preset = Annotated[
     str | None,
-    typer.Option("--preset", metavar="PRESET", help="Preset, default balanced; `velatura presets` lists them."),
+    typer.Option(
+        "--preset",
+        metavar="PRESET",
+        help="Preset, default balanced; `recommended` for the base; `velatura presets` lists them.",
+    ),
 ]
 StartFrom = Annotated[
     Path | None,

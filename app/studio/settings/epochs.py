@@ -8,16 +8,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from app.studio.dataset.drafts import Draft
 from app.units import counted
 from trainers.config.config import Config
+from trainers.config.sections import Data, Train
 from trainers.data.ingest import list_folder
 from trainers.data.repeats import FOLDER
 from trainers.messages import Message as _
 from trainers.planning.findings import Finding
+from trainers.section import Section
 
+AnySection = TypeVar("AnySection", bound=Section)
 TYPED = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:e|epochs?|epochen?)", re.IGNORECASE)
 """A number of epochs as people type it."""
 REPEATED = _("{epochs:g} × {steps} steps: an epoch is {images} images ({pictures} with repeats), at {batch} a step.")
@@ -125,10 +130,11 @@ def count_names(names: Iterable[str]) -> Pictures:
 
 
 def epoch_of(draft: Draft, settings: Mapping[str, Any]) -> Epoch:
-    """An epoch of a draft's pictures, with the values of its settings by key."""
-    pictures = count_pictures(draft)
-    images = (pictures.repeated or pictures.count) * int(settings["data.repeats"])
-    return Epoch(pictures.count, images, int(settings["train.batch_size"]) * int(settings["train.accumulation"]))
+    """An epoch of a draft's pictures, with the values of its settings by key; invalid ones count as the defaults."""
+    data = _valid(Data, settings, "data", "repeats", "resolution", "more_resolutions", "sets")
+    train = _valid(Train, settings, "train", "batch_size", "accumulation")
+    images = [(PurePosixPath(name).parent.name, _repeats(name) or 1) for name in (each.name for each in draft.pictures)]
+    return _epoch(images, data, train)
 
 
 def typed_epochs(text: str) -> float:
@@ -141,11 +147,23 @@ def with_epochs(config: Config, epochs: float) -> Config:
     """The config with the steps of some epochs of its folder's images."""
     data, train = config.data, config.train
     listing = list_folder(Path(data.images), data.sets)
-    images = sum(
-        data.count_shown(listing.folders.get(path, ""), listing.repeats.get(path, 1)) for path in listing.images
-    )
-    steps = max(1, round(epochs * _steps(images, train.batch_size * train.accumulation)))
+    images = [(listing.folders.get(path, ""), listing.repeats.get(path, 1)) for path in listing.images]
+    steps = max(1, round(epochs * _epoch(images, data, train).steps))
     return config.model_copy(update={"train": train.model_copy(update={"steps": steps})})
+
+
+def _epoch(images: Sequence[tuple[str, int]], data: Data, train: Train) -> Epoch:
+    """An epoch of images, each given by its folder and the repeats in that folder's name."""
+    shown = sum(data.count_shown(folder, repeats) for folder, repeats in images)
+    return Epoch(len(images), shown, train.batch_size * train.accumulation)
+
+
+def _valid(kind: type[AnySection], settings: Mapping[str, Any], section: str, *names: str) -> AnySection:
+    """A section of some settings; its defaults if one is invalid."""
+    try:
+        return kind.model_validate({name: settings[f"{section}.{name}"] for name in names})
+    except ValidationError:
+        return kind()
 
 
 def _repeats(name: str) -> int:

@@ -14,7 +14,7 @@ import tomli_w
 from app.language import Number
 from app.units import number
 from trainers.adapters.targets import TRANSFORMER_PRESETS, UNET_PRESETS
-from trainers.config.reference import Setting, list_settings
+from trainers.config.reference import Setting, list_folder_settings, list_settings
 from trainers.config.sections import AutoOrWhole
 from trainers.messages import Message
 from trainers.messages import Message as _
@@ -205,6 +205,12 @@ def list_fields(method: str) -> tuple[Field, ...]:
 def find_field(key: str, method: str) -> Field | None:
     """The field of a setting; None for an unknown setting."""
     return next((field for field in list_fields(method) if field.key == key), None)
+
+
+@cache
+def list_folder_fields() -> Mapping[str, Field]:
+    """The fields of a folder's own settings, by name."""
+    return {setting.key.rpartition(".")[2]: _field(setting) for setting in list_folder_settings()}
 
 
 def _field(setting: Setting) -> Field:

@@ -16,13 +16,16 @@ from app.studio.settings.own_presets import OwnPresets
 from app.studio.settings.plan import choice_layers
 from trainers.config.build import build_config
 from trainers.config.config import Config
-from trainers.config.layers import gather_config, options_table
+from trainers.config.layers import DEFAULT_PRESET, gather_config, options_table
 from trainers.config.migrations import migrate
 from trainers.config.presets import STARTER, list_presets
 from trainers.config.tables import anchor_paths, lay_over, parse_assignments, read_toml
 from trainers.data.ingest import trigger_of_folder
 from trainers.errors import VelaturaError
-from trainers.models.bases.recognise import settings_of_base
+from trainers.models.bases.recognise import recommendation_of, settings_of_base
+
+RECOMMENDED = "recommended"
+"""The preset of what others published for the base, over the default one."""
 
 
 def gather_settings(
@@ -34,7 +37,7 @@ def gather_settings(
     method: str | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Like `gather_config`, with the own presets of the studio of `runs`.
+    """Like `gather_config`, with the own presets of the studio of `runs`, and the preset `recommended` of the base.
 
     The default trigger word is that of the images' folders, if these have one (`10_dusk style`).
     """
@@ -82,6 +85,8 @@ def _gather(
 ) -> Config:
     bundled = preset is None or preset in {known.name for known in list_presets()}
     own_preset = None if bundled or not preset else OwnPresets(Paths(runs)).find_anywhere(preset)
+    if own_preset is None and preset == RECOMMENDED:
+        return gather_config(file, DEFAULT_PRESET, options, assignments, method, more, _recommended_for)
     if own_preset is None:
         return gather_config(file, preset, options, assignments, method, more, settings_of_base)
     below = anchor_paths(read_toml(file), file.parent) if file is not None else {}
@@ -89,3 +94,13 @@ def _gather(
     base = str(lay_over(below, *above).get("base", {}).get("model", STARTER))
     choices = own_preset.choices(base, method or "")
     return build_config(migrate(lay_over(below, *choice_layers(choices, {}, *above)), str(file or "the config")))
+
+
+def _recommended_for(base: str) -> Mapping[str, Any]:
+    """A base's settings with the published ones; raises VelaturaError if none are known."""
+    published = recommendation_of(base)
+    if published is None:
+        raise VelaturaError(
+            "no recommendation is known for the base {base}; without --preset, Velatura's defaults are used", base=base
+        )
+    return lay_over(settings_of_base(base), published.settings)

@@ -12,7 +12,7 @@ from app.studio.dataset.drafts import Choices, Draft
 from app.studio.names import safe_name
 from app.studio.programs.targets import TRY, Target, lacks_base
 from app.studio.settings.epochs import epoch_of, typed_epochs
-from app.studio.settings.fields import Field, find_field, keys_set_elsewhere, list_fields
+from app.studio.settings.fields import Field, find_field, keys_set_elsewhere, list_fields, list_folder_fields
 from app.studio.settings.techniques import WORD, first_value
 from trainers.adapters.methods import METHODS
 from trainers.config.build import build_config, find_problems
@@ -36,6 +36,7 @@ CARE = (*STOPS, *SPECIAL)
 UNNAMED = "style"
 """Placeholder name."""
 METHOD_KEY = "method."
+FOLDERS = "data.sets"
 NO_LAYERS = {"targets.unet": "none", "targets.text_encoder": "none"}
 
 
@@ -160,6 +161,26 @@ def with_setting(draft: Draft, key: str, text: str) -> Draft:
     if field.show(value) != field.show(_values_of([field], all_layers(others), method)[key]):
         settings[_kept(key, method)] = value
     return with_choices(draft, settings=settings)
+
+
+def folder_settings(draft: Draft) -> dict[str, dict[str, Any]] | None:
+    """The settings of folders by folder and name; None if the text of `data.sets` is not such a table."""
+    method = method_of(draft.choices)
+    sets = values(all_layers(draft), method)[FOLDERS]
+    is_table = isinstance(sets, Mapping) and all(isinstance(each, Mapping) for each in sets.values())
+    return {folder: dict(each) for folder, each in sets.items()} if is_table else None
+
+
+def with_folder_setting(draft: Draft, folder: str, name: str, text: str) -> Draft:
+    """Change a setting of a folder's pictures; an empty text makes it that of all pictures again."""
+    field, sets = list_folder_fields().get(name), folder_settings(draft)
+    if field is None or sets is None:
+        return draft
+    changed = {key: value for key, value in sets.get(folder, {}).items() if key != name}
+    if text.strip():
+        changed[name] = field.read(text)
+    sets = {key: each for key, each in (sets | {folder: changed}).items() if each}
+    return with_settings(draft, {FOLDERS: sets})
 
 
 def with_settings(draft: Draft, changes: Mapping[str, Any]) -> Draft:

@@ -120,6 +120,16 @@ class PicturesChanged(Edit):
     """Of a crop; None for the whole pictures."""
 
 
+class FolderSettingTyped(DraftEvent):
+    """A setting of a folder's pictures was changed."""
+
+    folder: Typed
+    name: Id
+    text: Typed
+    """Empty for the setting of all pictures."""
+    count: Whole
+
+
 class PictureOpened(DraftEvent):
     """A picture is shown large; its neighbours may be next."""
 
@@ -256,6 +266,7 @@ TOOLS: dict[str, type[DraftEvent]] = {
     "captions_wanted": CaptionsWanted,
 }
 FINDING = {"find_edited": FindEdited}
+FOLDERS = {"folder_setting_typed": FolderSettingTyped}
 STYLE: dict[str, type[PageEvent]] = {"asked": StyleAction, "settings_read": SettingsRead}
 START = {"asked": StartAction}
 STARTING = {"start_pressed": StartPressed}

@@ -21,6 +21,7 @@ from app.studio.dataset.previews import large_preview
 from app.studio.dataset.uploads import Upload, refuse, sender_folder, take_folder, take_in, take_mask
 from app.studio.runs.clone import brought_back, clone_into, without_aside
 from app.studio.services import Services
+from app.studio.settings.plan import with_folder_setting
 from app.studio.styles.train_on import find_style, train_on
 from app.ui.components.controls import Button, banner
 from app.ui.components.errors import error_line, in_a_banner, with_error_line
@@ -48,13 +49,20 @@ WALL = (
     "train/changes.js",
 )
 """The scripts of the wall, in order of their dependencies."""
+OVERVIEW = (
+    "components/unsent.js",
+    "components/fields.js",
+    "components/in_turn.js",
+    "components/clicks.js",
+    "train/overview.js",
+)
 INTAKES = 2
 """Maximum number of concurrent imports, as each decodes its pictures."""
 Shown = dict[Any, Any]
 
 
-def build(services: Services, demo: gr.Blocks) -> None:
-    """Lay the step out and connect its events."""
+def build(services: Services, demo: gr.Blocks, steps: gr.HTML | None = None) -> None:
+    """Lay the step out and connect its events; `steps` triggers an event when the step is shown again."""
     step = PicturesStep(services)
     handle = partial(with_error_line, line=step.error_line)
     demo.load(handle(step.load), None, step.everything, **AT_ONCE)
@@ -67,6 +75,9 @@ def build(services: Services, demo: gr.Blocks) -> None:
     wire(step.editor, events.RETURNS, step, None, [step.notice, step.error_line], wrap=handle, **EACH)
     for part in (step.editor, step.overview, step.foot, step.notice, step.tools):
         wire(part, events.BUTTONS, step, None, step.everything, wrap=handle, **EACH)
+    wire(step.overview, events.FOLDERS, step, None, step.everything, wrap=handle, **EACH)
+    if steps is not None:
+        wire(steps, events.STEPS, step, None, [step.overview, step.error_line], wrap=handle, **EACH)
     wire(step.tools, events.TOOLS, step, None, step.everything, wrap=handle, **EACH)
     wire(step.tools, events.FINDING, step, None, [step.tools], **EACH)
     step.refresher.listen(handle(step.refresh), None, step.everything)
@@ -100,7 +111,7 @@ class PicturesStep:
             elem_id="tools",
             words=words.SCOPE,
         )
-        self.overview = merged_part("components/clicks.js", "train/overview.js", elem_id="overview")
+        self.overview = merged_part(*OVERVIEW, elem_id="overview")
         self.editor = scripted_part(
             {}, ("components/unsent.js", "components/fetch.js", *WALL), AtRequest(render, "train/wall.html"),
             elem_id="editor", words=wall_text.SCRIPT,
@@ -163,6 +174,19 @@ class PicturesStep:
         if not error_text and draft.trigger != before.trigger:  # a folder's name can suggest one
             shown[self.tools] = images_view.trigger(draft)
         return shown | landed | {self.notice: images_view.newest_notice(draft), self.error_line: error_text}
+
+    def on_step_shown(self, event: events.StepShown, request: gr.Request) -> Shown:
+        """The settings of groups, which step 2 can change, too."""
+        if event.step != "pictures":
+            return {}
+        return {self.overview: self._around(self.services.drafts.read(actor_of(request).key))[self.overview]}
+
+    def on_folder_setting_typed(self, event: events.FolderSettingTyped, request: gr.Request) -> Shown:
+        """Store a setting of a folder's pictures; acknowledged in the overview."""
+        actor = actor_of(request)
+        change = partial(with_folder_setting, folder=event.folder, name=event.name, text=event.text)
+        shown = self._do(actor, event, change)
+        return shown | self._around(self.services.drafts.read(actor.key), event.count)
 
     def on_sample_chosen(self, event: events.SampleChosen, request: gr.Request) -> Shown:
         """Import a bundled image set."""
@@ -404,8 +428,8 @@ class PicturesStep:
         value = images_view.changed_rows(self.services.drafts, before, old, after, new, acknowledged)
         return self._around(after) | {self.editor: value}
 
-    def _around(self, draft: Draft) -> Shown:
-        parts = images_view.around(draft, self.services.checker.report(draft))
+    def _around(self, draft: Draft, acknowledged: int = 0) -> Shown:
+        parts = images_view.around(draft, self.services.checker.report(draft), acknowledged)
         return dict(zip((self.overview, self.foot), parts, strict=True))
 
     def _writing(self, key: str) -> Shown:

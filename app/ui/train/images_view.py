@@ -16,6 +16,8 @@ from app.studio.dataset.caption_jobs import CaptionProgress
 from app.studio.dataset.checks import Note, Report
 from app.studio.dataset.drafts import WHOLE, Draft, Drafts, Picture, Undo
 from app.studio.dataset.edits import replacements
+from app.studio.settings.fields import list_folder_fields
+from app.studio.settings.plan import FOLDERS, folder_settings, problems
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, Link, banner
 from app.ui.components.live import versioned
@@ -23,6 +25,7 @@ from app.ui.document.templates import render
 from app.ui.gradio_internals import file_address
 from app.ui.train import text as words
 from app.ui.train import wall_text
+from app.ui.train.settings_view import SettingRow, folder_row
 from trainers.data.findings import Kind
 from trainers.data.repeats import describe_repeats, repeats_of
 from trainers.errors import VelaturaError
@@ -40,6 +43,22 @@ class WallRow:
     notes: tuple[Note, ...]
     frame: Box | None
     """(left, top, width, height) of the trained part as fractions; None if it is nearly the whole picture."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The pictures of a folder, with the settings that they can have of their own."""
+
+    name: str
+    line: str
+    own: str
+    """The settings that differ from those of all pictures, in a line."""
+    rows: list[SettingRow]
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether a setting has a problem."""
+        return any(row.problem for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -85,22 +104,42 @@ def changed_rows(
     }
 
 
-def overview(draft: Draft, report: Report) -> str:
+def read_groups(draft: Draft) -> list[Group]:
+    """The folders of the pictures, if there are several; none while the settings of folders cannot be read."""
+    counts = Counter(PurePosixPath(picture.name).parent.name for picture in draft.pictures)
+    sets = folder_settings(draft)
+    if len(counts) < 2 or sets is None:
+        return []
+    wrong = problems(draft)
+
+    def group(name: str, count: int) -> Group:
+        chosen = sets.get(name, {})
+        rows = [
+            folder_row(name, field, chosen.get(field), wrong.get(f"{FOLDERS}.{name}.{field}", ""))
+            for field in list_folder_fields()
+        ]
+        own = joined(", ", [wall_text.own_setting(row.title, row.value) for row in rows if row.value])
+        return Group(name, wall_text.group_line(name, count), own or wall_text.GROUP_AS_ALL, rows)
+
+    return [group(name, count) for name, count in counts.items() if name]
+
+
+def overview(draft: Draft, report: Report, acknowledged: int = 0) -> str:
     """Hints about all pictures, one per line; "" if there are none."""
     counts = Counter(kind for notes in report.notes.values() for kind in {note.kind for note in notes})
     lines = [(kind, wall_text.found_line(kind, counts[kind])) for kind in wall_text.FOUND if counts[kind]]
     general: list[tuple[Kind, str]] = [("", joined(" ", (finding.sentence, finding.fix))) for finding in report.general]
     repeats = describe_repeats(repeats_of(picture.name)[0] for picture in draft.pictures)
     several = sum(1 for picture in draft.pictures if picture.lines)
-    groups = Counter(PurePosixPath(picture.name).parent.name for picture in draft.pictures)
-    groups = groups if len(groups) > 1 else Counter()
+    groups = read_groups(draft)
     if not (several or groups or repeats or lines or general or draft.left_out):
         return ""
     alone = not draft.pictures  # without pictures the refused files stand open
     return render(
         "train/wall_overview.html",
         several_lines=wall_text.several_lines(several) if several else "",
-        groups=wall_text.groups({name: count for name, count in groups.items() if name}) if groups else "",
+        groups=groups,
+        acknowledged=acknowledged,
         repeats=repeats,
         lines=lines + general,
         files=draft.left_out,
@@ -124,9 +163,10 @@ def _count_files(draft: Draft, step: Undo) -> int:
     return len({PurePosixPath(picture.name).with_suffix("") for picture in pictures if picture.name})
 
 
-def around(draft: Draft, report: Report) -> tuple[str, str]:
+def around(draft: Draft, report: Report, acknowledged: int = 0) -> tuple[str, str]:
     """The lines above and below the wall, with the draft's version so that a page ignores older ones."""
-    return versioned(overview(draft, report), version_of(draft)), versioned(foot(draft, report), version_of(draft))
+    parts = overview(draft, report, acknowledged), foot(draft, report)
+    return versioned(parts[0], version_of(draft)), versioned(parts[1], version_of(draft))
 
 
 def version_of(draft: Draft) -> int:

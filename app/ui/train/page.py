@@ -18,7 +18,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     frame = AtRequest(render, "train/steps.html")
     steps = scripted_part(None, "train/steps.js", frame, elem_id="steps", steps=words.STEPS, hint=words.PICTURES_FIRST)
     with gr.Column(elem_id="step-pictures", elem_classes="step"):
-        images.build(services, demo)
+        images.build(services, demo, steps)
     with gr.Column(elem_id="step-style", elem_classes="step"):
         style.build(services, demo, steps)
     with gr.Column(elem_id="step-start", elem_classes="step"):

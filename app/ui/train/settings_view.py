@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
 from app.language import Sentence
 from app.studio.dataset.drafts import Draft
 from app.studio.settings.epochs import epoch_of
-from app.studio.settings.fields import FOLDS, Field, Kind, list_fields
+from app.studio.settings.fields import FOLDS, Field, Kind, list_fields, list_folder_fields
 from app.studio.settings.imports.kohya_names import names_by_setting
-from app.studio.settings.plan import all_layers, changed_settings, chosen_layers, method_of, problems, values
+from app.studio.settings.plan import (
+    FOLDERS,
+    all_layers,
+    changed_settings,
+    chosen_layers,
+    method_of,
+    problems,
+    values,
+)
 from app.ui.document.templates import render
 from app.ui.train import text as words
 from trainers.messages import Message, joined
@@ -42,15 +51,18 @@ class SettingRow:
     value: str
     kind: Kind
     choices: tuple[str, ...] = ()
+    """With "" among them, the setting is one of a folder, and "" stands for that of all pictures."""
     changed: bool = False
     problem: str = ""
     set_elsewhere: str = ""
     """The step in which it is set, if not here."""
+    placeholder: str = ""
+    """The value that an empty field has."""
 
     @property
     def id(self) -> str:
         """The id of its field."""
-        return f"setting-{self.key.replace('.', '-')}"
+        return f"setting-{quote(self.key.replace('.', '-'))}"
 
 
 @dataclass(frozen=True)
@@ -108,7 +120,9 @@ def _sheet(draft: Draft, changed: Collection[str], wrong: dict[str, str]) -> Set
 def _epochs(draft: Draft, now: Mapping[str, Any]) -> str:
     """The steps in epochs of the pictures."""
     epoch, steps = epoch_of(draft, now), now["train.steps"]
-    return words.IN_EPOCHS.format(how=epoch.how(round(steps / epoch.steps, 1))) if epoch.steps else words.EPOCHS_TYPED
+    if not epoch.steps or not isinstance(steps, int):
+        return words.EPOCHS_TYPED
+    return words.IN_EPOCHS.format(how=epoch.how(round(steps / epoch.steps, 1)))
 
 
 def _row(field: Field, value: Any, before: Any, problem: str, more: str = "") -> SettingRow:
@@ -130,6 +144,23 @@ def _row(field: Field, value: Any, before: Any, problem: str, more: str = "") ->
     hint = joined(" ", hints)
     return SettingRow(
         field.key, field.title, search, hint, field.show(value), field.kind, field.choices, changed, problem
+    )
+
+
+def folder_row(folder: str, name: str, value: Any, problem: str) -> SettingRow:
+    """A setting of a folder's pictures; `value` is None where it is that of all pictures."""
+    field = list_folder_fields()[name]
+    choices = ("on", "off") if field.kind == "switch" else field.choices
+    return SettingRow(
+        f"{FOLDERS}.{folder}.{name}",
+        field.title,
+        "",
+        joined(" ", (field.help, Sentence.of(field.allowed) if field.allowed else "")),
+        "" if value is None else field.show(value),
+        "choice" if choices else field.kind,
+        ("", *choices) if choices else (),
+        problem=problem and (field.refuse(value) or problem),
+        placeholder=(field.key.startswith(FOLDERS) and field.show(field.default)) or words.AS_ALL_PICTURES,
     )
 
 

@@ -250,7 +250,10 @@ PRESET_HAS = _("Preset: {}.")
 EPOCHS_TYPED = _("“10 epochs” is understood, too.")
 IN_EPOCHS = _("This is {how} “10 epochs” is understood, too.")
 NOTHING = _("nothing")
+AS_ALL_PICTURES = _("as for all pictures")
 IS_ON, IS_OFF, ON_OFF = _("On"), _("Off"), (_("off"), _("on"))
+OWN_CHOICES: Mapping[str, str] = {"": AS_ALL_PICTURES, "on": IS_ON, "off": IS_OFF}
+"""Labels of choices for the pictures of a folder."""
 IMPORT, EXPORT, PASTED = _("Import settings"), _("Export settings"), _("what was pasted")
 IMPORT_HINT = _(
     "Import reads Velatura, kohya_ss, OneTrainer, ai-toolkit and the settings in a style file. Ctrl+V also pastes a "

@@ -7,6 +7,7 @@ from typing import get_args
 
 from app.studio.dataset.drafts import Restored
 from app.studio.dataset.edits import Aspect
+from app.ui.train.text import OWN_CHOICES
 from app.units import counted, day, forms
 from trainers.data.findings import Kind
 from trainers.messages import Message as _
@@ -102,6 +103,7 @@ SHOW_THEM, LEAVE_PARTS_OUT, KEEP_ONE = _("Show"), _("Leave those parts out"), _(
 SHOW_THESE = _("Show: {line}")
 DISMISS_ALL, DISMISS_ONE = _("Dismiss all"), _("Dismiss")
 GROUP = _("Group")
+GROUP_AS_ALL = _("settings as for all pictures")
 AS_ALTERNATIVES, AS_ONE_CAPTION = _("Each line is an alternative"), _("One caption")
 FOUND: Mapping[Kind, tuple[str, str]] = {
     "no caption": forms("{count} picture has no caption.", "{count} pictures have no caption."),
@@ -131,10 +133,14 @@ MORE_HINTS = forms("{count} more hint", "{count} more hints")
 LEFT_OUT = forms("{count} file was left out", "{count} files were left out")
 
 
-def groups(counts: Mapping[str, int]) -> _:
-    """The groups of pictures with their sizes, and where their settings are."""
-    named = joined(", ", [_("{name} ({count})", name=name, count=count) for name, count in counts.items()])
-    return _("Groups: {groups}. Their own settings: All settings, “Settings by folder”.", groups=named)
+def group_line(name: str, count: int) -> _:
+    """A group of pictures and its size."""
+    return plural("{name}: {count} picture", "{name}: {count} pictures", count, name=name)
+
+
+def own_setting(title: str, value: str) -> _:
+    """A setting of a group."""
+    return _("{title}: {value}", title=title, value=OWN_CHOICES.get(value, value))
 
 
 def several_lines(count: int) -> _:

@@ -5,19 +5,22 @@ import re
 
 import pytest
 
-from app.studio.dataset.drafts import Draft
-from app.studio.settings.fields import FOLDS, find_field, list_fields
+from app.studio.dataset.drafts import Draft, Picture
+from app.studio.settings.epochs import epoch_of
+from app.studio.settings.fields import FOLDS, find_field, list_fields, list_folder_fields
 from app.studio.settings.plan import (
     CARE,
     all_layers,
     changed_settings,
     choose,
     chosen_layers,
+    folder_settings,
     from_table,
     plan,
     problems,
     values,
     with_choices,
+    with_folder_setting,
     with_setting,
     without_settings,
 )
@@ -25,6 +28,7 @@ from app.ui.train.settings_view import settings_fold
 from trainers.adapters.methods import METHODS
 from trainers.config.build import as_table
 from trainers.config.presets import find_preset
+from trainers.config.sections import ImageSet
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 
@@ -209,3 +213,40 @@ def test_settings_with_a_place_of_their_own_say_where_it_is() -> None:
     assert places["method.name"] == places["base.model"] == "Chosen above."
     assert places["name"] == "Set in step 3." and places["prior.folder"] == "Set on the command line, with --set."
     assert len(places) == 11 and not find_field("method.rank", "lora").set_elsewhere
+
+
+def test_the_settings_of_a_folder_are_a_table_by_its_name(draft: Draft) -> None:
+    typed = {"weight": "2", "flip": "off", "resolutions": "64, 96", "crop": "random", "keep_tags": "900"}
+    for name, text in typed.items():
+        draft = with_folder_setting(draft, "10_a.b", name, text)
+    chosen = {"weight": 2.0, "flip": False, "resolutions": [64, 96], "crop": "random", "keep_tags": 900}
+    assert changed_settings(draft.choices) == {"data.sets": {"10_a.b": chosen}} == {"data.sets": folder_settings(draft)}
+    assert list(problems(draft)) == ["data.sets.10_a.b.keep_tags"]
+    draft = with_folder_setting(draft, "10_a.b", "keep_tags", " ")
+    data = plan(draft).data.of_folder("10_a.b")
+    assert (data.flip, data.crop, data.resolution, data.more_resolutions) == (False, "random", 64, (96,))
+    unreadable = with_setting(draft, "data.sets", "not [toml")
+    assert folder_settings(unreadable) is None and with_folder_setting(unreadable, "ink", "weight", "3") is unreadable
+    assert with_folder_setting(draft, "ink", "no setting", "3") is draft
+    for name in typed:
+        draft = with_folder_setting(draft, "10_a.b", name, "")
+    assert changed_settings(draft.choices) == {} and set(list_folder_fields()) == set(ImageSet.model_fields)
+
+
+def test_an_epoch_shows_each_picture_as_often_as_a_training_does(draft: Draft) -> None:
+    names = ("10_ink/a.png", "10_ink/b.png", "loose.png", "wash/c.png")
+    pictures = tuple(Picture(id=str(number), name=name, caption="", size=(64, 64)) for number, name in enumerate(names))
+    draft = draft.with_(pictures=pictures)
+
+    def images(now: Draft) -> tuple[int, int]:
+        epoch = epoch_of(now, values(all_layers(now), "lora"))
+        return epoch.images, epoch.steps
+
+    assert images(draft) == (2 * 10 + 2, 6)
+    draft = with_folder_setting(draft, "wash", "repeats", "3")
+    assert images(draft) == (20 + 1 + 3, 6)
+    draft = with_setting(draft, "data.more_resolutions", "96")
+    assert images(with_folder_setting(draft, "10_ink", "resolutions", "64")) == (20 + 2 + 6, 7)
+    invalid = with_setting(draft, "train.batch_size", "many")
+    assert images(invalid) == (48, 12) and "wrong" in settings_fold(invalid, is_open=True)
+    assert settings_fold(with_setting(draft, "train.steps", "many"), is_open=True)

@@ -365,7 +365,7 @@ def test_only_what_is_near_the_window_is_in_the_page(page: Any, studio: Process,
     expect(page.get_by_role("dialog").get_by_label("Caption")).to_have_value("the last of all")
 
 
-def test_lines_of_a_text_file_become_alternatives_and_pictures_a_group(
+def test_lines_of_a_text_file_become_alternatives_and_pictures_a_group_with_settings(
     page: Any, studio: Process, files: list[Path], tmp_path: Path
 ) -> None:
     scene(7, (320, 240)).save(tmp_path / "fox.png")
@@ -382,5 +382,27 @@ def test_lines_of_a_text_file_become_alternatives_and_pictures_a_group(
     page.locator(".cards input[type=checkbox]").first.check()
     page.get_by_role("textbox", name="Words", exact=True).fill("ink")
     page.get_by_role("button", name="Group", exact=True).click()
-    expect(page.get_by_text("Groups: ink (1).")).to_be_visible()
+    group = page.locator("#overview summary").filter(has_text="ink: 1 picture")
+    expect(group).to_contain_text("settings as for all pictures")
     assert sum(p["name"].startswith("ink/") for p in draft_of(page, studio)["pictures"]) == 1
+    group.click()
+    weight, flip = page.get_by_label("Weight data.sets.ink.weight"), page.get_by_label("Flip data.sets.ink.flip")
+    expect(weight).to_have_attribute("placeholder", "1")
+    expect(flip).to_have_value("")
+    weight.fill("many")
+    weight.press("Enter")
+    flip.select_option("Off")
+    expect(page.get_by_text("Weight must be a number above 0, up to 100; you wrote many.")).to_be_visible()
+    weight.fill("2")
+    weight.press("Enter")
+    expect(group).to_contain_text("Weight: 2, Flip: Off")
+    sets = draft_of(page, studio)["choices"]["settings"]["data.sets"]
+    assert sets == {"ink": {"weight": 2.0, "flip": False}}
+    page.get_by_role("link", name="2 Style").click()
+    page.get_by_role("link", name="1 Pictures").click()
+    page.reload()
+    expect(group).to_contain_text("Weight: 2, Flip: Off")
+    group.click()
+    flip.select_option("as for all pictures")
+    expect(group).to_contain_text("Weight: 2")
+    expect(group).not_to_contain_text("Flip")
