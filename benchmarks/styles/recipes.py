@@ -9,8 +9,9 @@ from typing import Any
 Recipes = Mapping[str, Mapping[str, Any]]
 SAME_WORK: Recipes = MappingProxyType(
     {
-        "loss unweighted": {"loss": {"weighting": "none"}},
-        "loss debiased": {"loss": {"weighting": "debiased"}},
+        "loss min-SNR 5": {"loss": {"weighting": "min-snr"}},
+        "loss debiased, v": {"loss": {"weighting": "debiased-v"}},
+        "loss debiased, v root": {"loss": {"weighting": "debiased-v-root"}},
         "Huber loss, exponential": {"loss": {"kind": "huber", "huber_schedule": "exponential"}},
         "Huber loss, by SNR": {"loss": {"kind": "huber", "huber_schedule": "snr"}},
         "noise offset 0.1": {"loss": {"noise_offset": 0.1}},
