@@ -45,6 +45,7 @@ def methods(json: Json = False) -> None:
 def presets(json: Json = False) -> None:
     """List the presets and what each is good for; last those that were saved in the studio without logins."""
     from app.studio.paths import Paths
+    from app.studio.settings.gather import RECOMMENDED
     from app.studio.settings.own_presets import OwnPresets
     from app.studio.settings.plan import choice_layers
     from trainers.config.presets import list_presets
@@ -59,3 +60,4 @@ def presets(json: Json = False) -> None:
         print_json(rows)
     else:
         print_table(("preset", "method", "good for"), [(*row.values(),) for row in rows])
+        say(f"--preset {RECOMMENDED} takes the settings that others published for the base, where some are known")

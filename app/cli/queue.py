@@ -28,6 +28,7 @@ from app.cli.common.options import (
     runs_folder,
     with_devices,
 )
+from app.cli.train import note_recommendation
 from app.cli.trash import tell_replaced, trash_app
 from app.jobs.permissions import MACHINE_OWNER
 from app.units import counted, readable_size
@@ -93,6 +94,7 @@ def add(
     options |= {"start_from": start_from, "epochs": epochs}
     settings = gather_settings(runs_folder(out), config, preset, options, with_devices(assignments, devices))
     store = _open(out)
+    note_recommendation(store.runs, settings.base.model, "" if config is not None else preset)
     thrown: list[TrashItem] = []
     order: dict[str, Any] = {"priority": priority, "first": first, "overwrite": overwrite, "replaced": thrown.append}
     order |= {"labels": pairs(on or ()), "memory": memory}

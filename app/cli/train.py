@@ -73,12 +73,30 @@ def train(
     options |= {"start_from": start_from, "epochs": epochs}
     runs = runs_folder(out)
     settings = gather_settings(runs, config, preset, options, with_devices(assignments, devices))
+    note_recommendation(runs, settings.base.model, "" if config is not None else preset)
     check_settings(settings)
     with TrainingView() as view:
         result = train_style(
             settings, runs, overwrite, view, lambda old: tell_replaced(put_aside(Store(runs), old), out)
         )
     report_result(result, json)
+
+
+def note_recommendation(runs: Path, base: str, preset: str | None) -> None:
+    """Print the source of the preset `recommended`, or, where no preset was chosen (None), whether the base has one."""
+    from app.studio.paths import Paths
+    from app.studio.settings.gather import RECOMMENDED
+    from app.studio.settings.own_presets import OwnPresets
+    from trainers.config.presets import STARTER
+    from trainers.models.bases.recognise import recommendation_of
+
+    published = recommendation_of(base)
+    if preset == RECOMMENDED and published is not None and OwnPresets(Paths(runs)).find_anywhere(preset) is None:
+        say(f"recommended for {published.title}, from {published.source}")
+    elif published is not None and preset is None:
+        say(("note: ", "yellow"), f"--preset {RECOMMENDED} is known for {published.title}, from {published.source}")
+    elif preset is None and base != STARTER:
+        say("no recommendation is known for this base; these are Velatura's defaults")
 
 
 def check_settings(config: Config) -> None:

@@ -60,7 +60,9 @@ Preset = Annotated[
 StartFrom = Annotated[
     Path | None,
     typer.Option(
-        "--start-from", metavar="FILE", help="Style file to train on, from any program: plain LoRA of the same base."
+        "--start-from",
+        metavar="FILE",
+        help="Style file of the same base to train on: LoRA, LoHA or LoKr of any program.",
     ),
 ]
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Optimizer steps.")]

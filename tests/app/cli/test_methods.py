@@ -29,6 +29,7 @@ def test_presets() -> None:
     assert all(row["method"] == row["name"] for row in rows if row["name"] in METHODS)
     named = {*METHODS, "textual-inversion"}
     assert all(named.issuperset(row["method"].split("+")) and row["summary"] for row in rows)
+    assert "--preset recommended takes the settings that others published" in " ".join(call("presets").err.split())
     methods = {row["name"]: row["method"] for row in rows}
     assert methods["textual-inversion"] == "textual-inversion" and methods["pivotal"] == "lora+textual-inversion"
 

@@ -21,6 +21,7 @@ from app.studio.styles.library import StyleLibrary
 from tests.app.command import Outcome, begun, call, commands
 from tests.app.ui.ended_runs import write_run
 from tests.app.user_files import write_pictures
+from tests.tiny import tiny_single_file
 from tests.waiting import wait_until
 from trainers.config.layers import gather_config
 from trainers.training.prepare import prepare
@@ -256,3 +257,16 @@ def test_a_queue_on_a_read_only_disk_is_listed_and_not_changed(read_only):
     words = " ".join(studio.err.split())
     assert studio.code == 1 and "cannot write to" in words and "Read-only file system; choose another" in words
     assert {path: path.read_bytes() for path in read_only.iterdir() if path.is_file()} == before
+
+
+def test_the_source_of_recommended_settings_is_printed_or_that_none_is_known(place: Path) -> None:
+    pony = tiny_single_file("sdxl", place / "ponyDiffusion.safetensors")
+    other = tiny_single_file("sd2-v", place / "other.safetensors")
+    recommended = add("a", "--base", pony, "--preset", "recommended").err
+    assert "recommended for Pony Diffusion V6 XL, from civitai's trainer, its defaults for Pony" in words(recommended)
+    offered = words(add("b", "--base", pony).err)
+    assert "note: --preset recommended is known for Pony Diffusion V6 XL, from civitai's trainer" in offered
+    unknown = words(add("c", "--base", other).err)
+    assert "no recommendation is known for this base; these are Velatura's defaults" in unknown
+    for silent in (("--preset", "lora"), ("--base", "starter")):
+        assert "recommend" not in add(silent[1], *silent).err
