@@ -94,11 +94,12 @@ def add(
     options |= {"start_from": start_from, "epochs": epochs}
     settings = gather_settings(runs_folder(out), config, preset, options, with_devices(assignments, devices))
     store = _open(out)
-    note_recommendation(store.runs, settings.base.model, "" if config is not None else preset)
     thrown: list[TrashItem] = []
     order: dict[str, Any] = {"priority": priority, "first": first, "overwrite": overwrite, "replaced": thrown.append}
     order |= {"labels": pairs(on or ()), "memory": memory}
-    _report(store, add_job(store, settings, actor=MACHINE_OWNER, **order), json)
+    job = add_job(store, settings, actor=MACHINE_OWNER, **order)
+    note_recommendation(store.runs, settings.base.model, "" if config is not None else preset)
+    _report(store, job, json)
     for item in [] if json else thrown:
         tell_replaced(item, out)
     mention_worker(store, out, json)

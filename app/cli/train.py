@@ -73,9 +73,9 @@ def train(
     options |= {"start_from": start_from, "epochs": epochs}
     runs = runs_folder(out)
     settings = gather_settings(runs, config, preset, options, with_devices(assignments, devices))
-    note_recommendation(runs, settings.base.model, "" if config is not None else preset)
     check_settings(settings)
-    with TrainingView() as view:
+    chosen = "" if config is not None else preset
+    with TrainingView(lambda: note_recommendation(runs, settings.base.model, chosen)) as view:
         result = train_style(
             settings, runs, overwrite, view, lambda old: tell_replaced(put_aside(Store(runs), old), out)
         )

@@ -81,8 +81,8 @@ def dump_config(config: Config) -> str:
 
 
 def as_table(config: Config) -> dict[str, Any]:
-    """The complete config as plain tables, for TOML and JSON."""
-    return config.model_dump(mode="json")
+    """The complete config as plain tables, for TOML and JSON; what is not set is left out."""
+    return config.model_dump(mode="json", exclude_none=True)
 
 
 def _explain(problem: Mapping[str, Any]) -> tuple[str, str]:

@@ -14,8 +14,10 @@ from pathlib import Path
 from trainers.atomic_files import link_tree
 from trainers.config.config import Config
 from trainers.data.ingest import IngestReport, ingest, trigger_of_folder
+from trainers.data.repeats import read_folders
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
+from trainers.messages import some
 from trainers.models.bases.suits import check_family
 from trainers.runs.events import Listener, Recorder
 from trainers.runs.run import PutAway, Run, new_run, write_config
@@ -80,6 +82,9 @@ def fill_folder(
         report = alike[1]
     write_config(run, config)
     _note_images(record, report)
+    unused = sorted(config.data.sets.keys() - read_folders(run.dataset).values())
+    if unused:
+        record("warning", message=_("settings of folders without images have no effect: {names}", names=some(unused)))
     if config.data.trigger and config.data.trigger == trigger_of_folder(images):
         record("note", message=_("The trigger word is from the folder's name: {trigger}.", trigger=config.data.trigger))
     return report

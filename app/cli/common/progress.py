@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +18,8 @@ from trainers.runs.event_lines import Event
 class TrainingView:
     """Shows a run's events on standard error, with a bar on a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_start: Callable[[], None] = lambda: None) -> None:
+        self._on_start = on_start
         self.console = notes()
         self._bar = Progress(
             TextColumn("{task.description}", style="bold"),
@@ -63,6 +65,7 @@ class TrainingView:
             f": {event['method']} on {event['base']} ({event['family']}), {images}, "
             f"{event['parameters']:,} parameters, {event['precision']} on {event['device']}{again}",
         )
+        self._on_start()
 
     def _show_step(self, event: Event) -> None:
         step, steps, loss = event["step"], event["steps"], float(event["loss"])

@@ -17,7 +17,7 @@ from app.units import counted
 from trainers.config.config import Config
 from trainers.config.sections import Data, Train
 from trainers.data.ingest import list_folder
-from trainers.data.repeats import FOLDER
+from trainers.data.repeats import FOLDER, read_folder_name
 from trainers.messages import Message as _
 from trainers.planning.findings import Finding
 from trainers.section import Section
@@ -63,6 +63,14 @@ class Pictures:
     """Images of an epoch by the numbers of the pictures' folders; 0 if a picture has no such folder."""
     folders: Mapping[str, int] = field(default_factory=dict)
     """Number of pictures by the name of their folder."""
+
+    def name_here(self, folder: str) -> str:
+        """The folder of the pictures that stands for another computer's, such as `5_fox` for `fox`; else its name."""
+        if folder in self.folders:
+            return folder
+        words = read_folder_name(folder)[1] or folder
+        same = [name for name in self.folders if (read_folder_name(name)[1] or name) == words]
+        return same[0] if len(same) == 1 else folder
 
     def in_epoch(self, shares: Sequence[Share]) -> int:
         """Images of an epoch with a file's repeats of folders; 0 if unknown."""

@@ -145,3 +145,13 @@ def test_what_was_left_out_is_said_and_a_name_is_given_once(tiny_bases, tmp_path
     assert any("broken.png was left out" in event["message"] for event in events_of(run, "warning"))
     with pytest.raises(VelaturaError, match="already exists"):
         prepare(quick_settings(tiny_bases["sd1"], folder), tmp_path / "runs")
+
+
+def test_settings_of_folders_without_pictures_are_named(tiny_bases, tmp_path):
+    write_images(tmp_path / "images" / "ink")
+    sets = {"ink": {"weight": 0.5}, "chalk": {"weight": 0.5}, "oil": {"weight": 2.0}}
+    config = quick_settings(tiny_bases["sd1"], tmp_path / "images", {"data": {"sets": sets}})
+    run = prepare(config, tmp_path / "runs")
+    assert [str(event["message"]) for event in events_of(run, "warning")] == [
+        "settings of folders without images have no effect: chalk and oil"
+    ]

@@ -66,10 +66,23 @@ RULES: Mapping[str, Rule] = {
     "meta.name": Rule("save.title", str),
 }
 """Later ones win."""
+FOLDER_RULES: Mapping[str, Rule] = {
+    "datasets.resolution": Rule("data.resolution", whole),
+    "datasets.loss_multiplier": Rule("data.weight", above),
+    **{
+        f"datasets.{name}": RULES[f"datasets.{name}"]
+        for name in (
+            "caption_dropout_rate", "shuffle_tokens", "token_dropout_rate", "default_caption", "num_repeats", "flip_x",
+            "random_crop",
+        )
+    },
+}  # fmt: skip
+"""Rules for settings that each folder of pictures may have."""
 KNOWN: Mapping[str, Reason] = because(
     path="training_folder datasets.folder_path datasets.mask_path sqlite_db_path",
     elsewhere="type",
     captions="datasets.caption_ext",
+    prior="datasets.is_reg",
     family="model.is_flux model.arch train.noise_scheduler sample.sampler train.train_unet model.is_v3 model.is_xl "
     "train.unload_text_encoder train.cache_text_embeddings",
     logging="performance_log_every logging.log_every logging.use_ui_logger",
@@ -77,7 +90,7 @@ KNOWN: Mapping[str, Reason] = because(
     machine="device datasets.cache_latents_to_disk datasets.cache_latents model.quantize model.quantize_te model.qtype "
     "model.qtype_te model.low_vram model.layer_offloading train.disable_sampling train.skip_first_sample "
     "train.force_first_sample",
-    idle="sample.walk_seed sample.sample_start_step meta.version network.conv_alpha datasets.is_reg "
+    idle="sample.walk_seed sample.sample_start_step meta.version network.conv_alpha "
     "train.ema_config.ema_decay train.diff_output_preservation_multiplier train.diff_output_preservation_class "
     "train.switch_boundary_every train.blank_prompt_preservation_multiplier",
 )
@@ -107,6 +120,9 @@ def read_aitoolkit(file: Mapping[str, Any], pictures: Pictures, bases: Sequence[
     foreign = {name: value for name, value in foreign.items() if ".optimizer_params." not in name}
     reading = Reading(PROGRAM, foreign, SAME)
     _method(reading)
+    datasets = _datasets(process.get("datasets"))
+    folders = [(str(each.get("folder_path") or ""), _flat(each, "datasets")) for each in datasets]
+    reading.take_folders(folders, FOLDER_RULES, pictures)
     reading.apply(RULES)
     for step in (_optimizer, _times, _average, _output, _resolution, _text_encoder):
         step(reading)
@@ -124,10 +140,16 @@ def _flat(value: Any, prefix: str) -> dict[str, Any]:
     return {name: each for key, inner in value.items() for name, each in _flat(inner, f"{prefix}.{key}").items()}
 
 
-def _of_datasets(value: Any) -> dict[str, Any]:
-    """The settings that all data sets share, and as text those that differ."""
+def _datasets(value: Any) -> list[Mapping[str, Any]]:
+    """The data sets without those of class images."""
     sets = [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
-    settings: dict[str, Any] = {}
+    return [each for each in sets if not is_set(each.get("is_reg"))] or sets
+
+
+def _of_datasets(value: Any) -> dict[str, Any]:
+    """The settings that all data sets share, as text those that differ, and whether there are class images."""
+    sets = _datasets(value)
+    settings: dict[str, Any] = {"datasets.is_reg": True} if sets and len(sets) < len(value) else {}
     for name in dict.fromkeys(name for each in sets for name in each):
         values = [each.get(name) for each in sets]
         same = all(each == values[0] for each in values)
@@ -192,17 +214,14 @@ def _output(reading: Reading) -> None:
 
 
 def _resolution(reading: Reading) -> None:
-    """Take the largest resolution, and the others as further ones."""
+    """Take the resolutions that all data sets have."""
     name = "datasets.resolution"
     sizes = reading.foreign.get(name)
-    try:
-        *others, largest = sorted({whole(size) for size in (sizes if isinstance(sizes, list) else [sizes])})
-    except UNREADABLE:
-        reading.leave(name, "value")
-        return
-    reading.take(name, "data.resolution", largest)
-    if others:
-        reading.take(name, "data.more_resolutions", others)
+    if name in reading.foreign:
+        try:
+            reading.take_resolutions(name, [whole(size) for size in (sizes if isinstance(sizes, list) else [sizes])])
+        except UNREADABLE:
+            reading.leave(name, "value")
 
 
 def _text_encoder(reading: Reading) -> None:

@@ -17,6 +17,7 @@ from app.studio.settings.imports.kohya_datasets import (
     is_dataset_config,
     read_buckets,
     read_datasets,
+    read_folders,
     read_shares,
     say_in_names,
 )
@@ -24,6 +25,7 @@ from app.studio.settings.imports.kohya_loss import IDLE, flow_family, read_loss
 from app.studio.settings.imports.kohya_names import (
     ALGORITHMS,
     BY_METHOD,
+    FOLDER_RULES,
     INTERFACE,
     KNOWN,
     LAYERS,
@@ -36,7 +38,7 @@ from app.studio.settings.imports.kohya_names import (
     TUCKER,
 )
 from app.studio.settings.imports.previews import read_lines
-from app.studio.settings.imports.reading import Reading, Rule
+from app.studio.settings.imports.reading import BY_NAMES, Reading, Rule
 from app.studio.settings.imports.report import Imported, Taken, shown
 from app.studio.settings.imports.values import UNREADABLE, NotHereError, above, is_set, number, one_of, switch, whole
 from trainers.data.ingest import list_folder, trigger_of_folder
@@ -70,13 +72,16 @@ def read_kohya(file: Mapping[str, Any], pictures: Pictures, here: Sequence[str] 
     flat, differing = _flat(file)
     reading = Reading(PROGRAM, {**differing, **flat}, SAME)
     shares = read_shares(file) if is_dataset_config(file) else []
+    if is_dataset_config(file):
+        said = {"num_repeats": say_in_names(shares)}
+        reading.take_folders(read_folders(file), FOLDER_RULES, pictures, said)
     for name in differing:
-        reading.leave(name, "subsets", say_in_names(shares) if name == "num_repeats" else "")
+        reading.leave(name, "subsets")
     only_pictures = is_dataset_config(file) and not (flat.keys() & TRAINING)
     if not only_pictures:
         _method(reading)
     idle = IDLE if flow_family(reading.foreign) else ()
-    reading.apply({name: rule for name, rule in RULES.items() if name not in (*differing, *idle)})
+    reading.apply({name: rule for name, rule in RULES.items() if name not in idle})
     if not (only_pictures or flat.keys() & INTERFACE):
         _unsaid(reading)
     if not (reading.settings.get("data.shuffle_tags") or reading.settings.get("data.tag_dropout")):
@@ -137,7 +142,7 @@ def _unsaid(reading: Reading) -> None:
 def _repeats(reading: Reading, pictures: Pictures) -> None:
     """Take the repeats of a dataset config, unless the folders' names here have repeats."""
     if pictures.repeated:
-        reading.leave("num_repeats", "instead", _("Here the names of the folders say it."))
+        reading.leave("num_repeats", "instead", BY_NAMES)
     elif "num_repeats" in reading.foreign:
         reading.apply({"num_repeats": Rule("data.repeats", whole)})
 

@@ -54,6 +54,11 @@ def read_datasets(table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
     return same, differing
 
 
+def read_folders(table: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The folder of each subset and its settings, without class images."""
+    return [(str(each.get("image_dir") or ""), each) for each in _subsets(table) if not each.get("is_reg")]
+
+
 def read_shares(table: Mapping[str, Any]) -> list[Share]:
     """The folders of the subsets with their repeats, without class images; empty if one is unreadable.
 

@@ -103,6 +103,17 @@ RULES: Mapping[str, Rule] = {
     "sample_sampler": Rule("sample.sampler", one_of(SAMPLERS)),
 }
 """Later ones win."""
+FOLDER_RULES: Mapping[str, Rule] = {
+    "num_repeats": Rule("data.repeats", whole),
+    **{
+        name: RULES[name]
+        for name in (
+            "resolution", "flip_aug", "random_crop", "shuffle_caption", "enable_wildcard", "caption_tag_dropout_rate",
+            "keep_tokens", "caption_dropout_rate", "class_tokens",
+        )
+    },
+}  # fmt: skip
+"""Rules for settings that each folder of pictures may have."""
 LORA_ONLY: Mapping[str, Rule] = {
     "dora_wd": Rule("method.dora", switch),
     "rs_lora": Rule("method.rslora", switch),

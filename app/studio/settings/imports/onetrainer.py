@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from app.studio.settings.epochs import DIFFERENT_REPEATS, SPREAD, Epoch, Pictures, Share
-from app.studio.settings.imports.onetrainer_names import CONCEPT, KINDS, KNOWN, RULES, SAME
+from app.studio.settings.imports.onetrainer_names import CONCEPT, FOLDER_RULES, KINDS, KNOWN, RULES, SAME
 from app.studio.settings.imports.previews import read_tables
 from app.studio.settings.imports.reading import Reading, Rule
 from app.studio.settings.imports.report import Imported, Reason
@@ -23,6 +23,7 @@ SIGNS = {
     "learning_rate_scheduler", "output_model_destination",
 }  # fmt: skip
 """Names that identify its files."""
+OTHER_TYPES = _("These are not trained here: see data.held_out, and prior.kind = output for what the base knows.")
 METHODS = {"lora": "lora", "loha": "loha"}
 READ = ("unet", "text_encoder", "text_encoder_2", "optimizer")
 """Sections whose every setting is read."""
@@ -49,6 +50,7 @@ def read_onetrainer(file: Mapping[str, Any], pictures: Pictures, bases: Sequence
     reading = Reading(PROGRAM, foreign, SAME)
     if file.keys() - {CONCEPTS, "samples"}:
         _method(reading)
+    reading.take_folders(_folders(_enabled(file.get(CONCEPTS))), FOLDER_RULES, pictures)
     reading.apply(RULES)
     _optimizer(reading)
     packed = {"NFLOAT_4": "nf4", "INT_8": "int8"}.get(str(foreign.get("unet.weight_dtype")).upper())
@@ -67,6 +69,9 @@ def read_onetrainer(file: Mapping[str, Any], pictures: Pictures, bases: Sequence
         reading.take_base(name, bases)
     if file.get(CONCEPTS) and not _enabled(file[CONCEPTS]):
         reading.leave("concept_file_name", "value", _("All concepts in it are switched off."))
+    if others := [kind for concept in _listed(file.get(CONCEPTS)) if (kind := _other_type(concept))]:
+        reading.foreign = {**reading.foreign, f"{CONCEPTS}.type": ", ".join(others)}
+        reading.leave(f"{CONCEPTS}.type", "value", OTHER_TYPES)
     reading.leave_rest({**KNOWN, **_unused(reading)})
     return reading.finish()
 
@@ -85,9 +90,19 @@ def check_kind(file: Mapping[str, Any]) -> None:
 
 
 def _enabled(concepts: Any) -> list[Mapping[str, Any]]:
-    """The enabled concepts."""
+    """The enabled concepts that are trained: not those for validation and for keeping what the base knows."""
+    return [concept for concept in _listed(concepts) if not _other_type(concept)]
+
+
+def _listed(concepts: Any) -> list[Mapping[str, Any]]:
     listed = concepts if isinstance(concepts, list) else []
     return [concept for concept in listed if isinstance(concept, dict) and concept.get("enabled", True)]
+
+
+def _other_type(concept: Mapping[str, Any]) -> str:
+    """The type of a concept whose images are not trained; "" otherwise."""
+    kind = str(concept.get("type") or "STANDARD").upper()
+    return "" if kind == "STANDARD" else kind
 
 
 def _in_all(concepts: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -100,6 +115,19 @@ def _in_all(concepts: list[Mapping[str, Any]]) -> dict[str, Any]:
             key = f"{CONCEPTS}.{name}"
             settings[key] = value if settings.get(key, value) == value else f"{settings[key]}, {value}"
     return settings
+
+
+def _folders(concepts: list[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """The folder of each concept and its settings; a number of samples is no repeats."""
+    folders = []
+    for concept in concepts:
+        settings = {f"{CONCEPTS}.{name}": value for name, value in _flat(concept)}
+        if str(concept.get("balancing_strategy", "REPEATS")).upper() != "REPEATS":
+            settings[f"{CONCEPTS}.balancing"] = "samples"
+        if not is_set(settings.get(f"{CONCEPTS}.text.tag_dropout_enable")):
+            settings[f"{CONCEPTS}.text.tag_dropout_probability"] = 0.0
+        folders.append((str(concept.get("path") or ""), settings))
+    return folders
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from app.studio.settings.imports.values import (
     PRECISIONS,
     SCHEDULES,
     above,
+    count,
     number,
     one_of,
     optimizer,
@@ -67,6 +68,14 @@ CONCEPT: Mapping[str, Rule] = {
     "concepts.text.enable_tag_shuffling": Rule("data.shuffle_tags", switch),
 }
 """Rules for settings that all concepts share."""
+FOLDER_RULES: Mapping[str, Rule] = {
+    **CONCEPT,
+    "concepts.balancing": Rule("data.repeats", count),
+    "concepts.loss_weight": Rule("data.weight", above),
+    "concepts.text.tag_dropout_probability": Rule("data.tag_dropout", number),
+    "concepts.text.keep_tags_count": Rule("data.keep_tags", lambda value: int(number(value))),
+}
+"""Rules for settings that each concept may have."""
 KNOWN: Mapping[str, Reason] = because(
     path="output_model_destination workspace_dir cache_dir debug_dir lora_model_name vae.model_name",
     elsewhere="samples sample_definition_file_name train_device temp_device",

@@ -6,16 +6,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import PurePath, PureWindowsPath
+from types import MappingProxyType
 from typing import Any
 
-from app.studio.settings.epochs import Epoch
+from app.studio.settings.epochs import Epoch, Pictures
 from app.studio.settings.fields import find_field
-from app.studio.settings.imports.report import Imported, Left, Reason, Taken, shown
-from app.studio.settings.imports.values import NEAREST, UNREADABLE, is_set, number, optimizer_name
+from app.studio.settings.imports.report import MOST_LETTERS, Imported, Left, Reason, Taken, shown
+from app.studio.settings.imports.values import NEAREST, UNREADABLE, is_empty, is_set, number, optimizer_name
 from app.studio.settings.plan import UNNAMED, nested
 from trainers.config.build import find_problems
 from trainers.config.optimizers import ARGUMENTS, SCHEDULE_FREE, parse_arguments
+from trainers.data.repeats import read_folder_name
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 from trainers.models.files.hub import HUB_ID
@@ -26,6 +28,8 @@ SECRET = re.compile(r"(api_key|secrets?|password|(^|_)token)$")
 """Names of settings whose values are neither shown nor stored."""
 MOST_SETTINGS = 2000
 NOT_IN_FILE = Message("Not in the file: it is {value} there.")
+NOTHING: Mapping[str, str] = MappingProxyType({})
+BY_NAMES = Message("Here the names of the folders say it.")
 NEAR = Message("There is no {name} here; {other} is the nearest.")
 
 
@@ -113,15 +117,75 @@ class Reading:
             self.take("optimizer_args", "train.optimizer_args", " ".join(parts), was=" ".join(parts))
 
     def apply(self, rules: Mapping[str, Rule]) -> None:
-        """Take the settings with rules; empty values count as unset."""
+        """Take the settings with rules; empty values count as unset, and those that differ between folders as left."""
+        differing = {left.name for left in self.left if left.reason == "subsets"}
         for name, rule in rules.items():
             value = self.foreign.get(name)
-            if value is None or value == "":
+            if value is None or value == "" or name in differing:
                 continue
             try:
                 self.take(name, rule.key, rule.read(value))
             except UNREADABLE:
                 self.leave(name, "value")
+
+    def take_folders(
+        self,
+        folders: Sequence[tuple[str, Mapping[str, Any]]],
+        rules: Mapping[str, Rule],
+        pictures: Pictures,
+        why_not: Mapping[str, str] = NOTHING,
+    ) -> None:
+        """Take settings in which folders differ, each a path and its settings, as `data.sets` by the paths' last names.
+
+        A folder that is given twice is trained at both resolutions; its other values must be the same. `why_not` has
+        sentences about settings that are left out, by name.
+        """
+        named = {path: pictures.name_here(PureWindowsPath(path).name) for path, _settings in folders}
+        for name, rule in rules.items():
+            written = [settings.get(name) for _path, settings in folders]
+            if all(value == written[0] for value in written):
+                continue
+            was = ", ".join("–" if is_empty(value) else str(value) for value in written)[:MOST_LETTERS]
+            try:
+                if len(set(named.values()) - {""}) < len(named):
+                    raise ValueError(named)
+                values: dict[str, list[Any]] = {folder: [] for folder in named.values()}
+                for (path, _settings), value in zip(folders, written, strict=True):
+                    values[named[path]] += [None] if is_empty(value) else _read_all(rule, value)
+                self._take_sets(name, rule.key, values, was)
+            except UNREADABLE:
+                self.left.append(Left(name, was, "subsets", why_not.get(name, "")))
+
+    def _take_sets(self, name: str, key: str, values: Mapping[str, Sequence[Any]], was: str) -> None:
+        """Take the values of a setting by folder; ValueError if one cannot have them."""
+        if key == "data.resolution":
+            sizes = {folder: sorted(set(sides), reverse=True) for folder, sides in values.items() if sides != [None]}
+            first = next(iter(sizes.values()))
+            if len(sizes) == len(values) and all(each == first for each in sizes.values()):
+                self.take_resolutions(name, first, was)
+                return
+            key, sets = "data.resolutions", dict[str, Any](sizes)
+        elif key == "data.repeats":  # the numbers in folders' names count here, and not in other programs
+            sets = {folder: _quotient(_only(read) or 1, read_folder_name(folder)[0]) for folder, read in values.items()}
+            sets = {folder: times for folder, times in sets.items() if times != 1}
+            if not sets:
+                self.leave(name, "instead", BY_NAMES)
+                return
+        else:
+            sets = {folder: value for folder, read in values.items() if (value := _only(read)) is not None}
+        merged = {folder: dict(each) for folder, each in self.settings.get("data.sets", {}).items()}
+        for folder, value in sets.items():
+            merged.setdefault(folder, {})[key.removeprefix("data.")] = value
+        self.settings["data.sets"] = merged
+        self.taken.append(Taken(name, was, "data.sets", shown(sets)))
+        self.foreign = {other: value for other, value in self.foreign.items() if other != name}
+
+    def take_resolutions(self, name: str, sizes: Sequence[int], was: Any = None) -> None:
+        """Take the largest of some resolutions, and the others as further ones."""
+        *others, largest = sorted(set(sizes))
+        self.take(name, "data.resolution", largest, was)
+        if others:
+            self.take(name, "data.more_resolutions", others, was)
 
     def take_epochs(self, name: str, key: str, epoch: Epoch) -> None:
         """Take a number of epochs as steps, if their length is known."""
@@ -211,6 +275,26 @@ class Reading:
         del self.settings[key]
         self.left += [Left(taken.name, taken.value, reason, sentence) for taken in self.taken if taken.key == key]
         self.taken = [taken for taken in self.taken if taken.key != key]
+
+
+def _read_all(rule: Rule, value: Any) -> list[Any]:
+    """A value as the rule reads it, or each of several resolutions."""
+    several = value if isinstance(value, list) and rule.key == "data.resolution" else [value]
+    return [rule.read(each) for each in several]
+
+
+def _only(read: Sequence[Any]) -> Any:
+    """The value that all of them are; ValueError otherwise."""
+    if any(value != read[0] for value in read):
+        raise ValueError(read)
+    return read[0]
+
+
+def _quotient(times: int, in_name: int) -> int:
+    """By what to multiply the repeats in a folder's name; ValueError if it is no whole number."""
+    if times % in_name:
+        raise ValueError(times)
+    return times // in_name
 
 
 def _problems(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -45,6 +45,13 @@ def whole(value: Any) -> int:
     return result
 
 
+def count(value: Any) -> int:
+    """An integer above 0, and no fraction."""
+    if not number(value).is_integer():
+        raise NotHereError
+    return whole(value)
+
+
 def number(value: Any) -> float:
     """A number of at least 0."""
     if isinstance(value, bool) or not 0 <= float(value) < LIMIT:
@@ -96,6 +103,11 @@ def square(value: Any) -> int:
     if len(sides) != 1:
         raise NotHereError
     return sides.pop()
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a file writes a setting without a value."""
+    return value is None or value in ("", [])
 
 
 def is_set(value: Any) -> bool:

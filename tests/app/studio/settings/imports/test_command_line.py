@@ -112,8 +112,11 @@ def test_a_shell_script_and_its_dataset_config() -> None:
     assert (config.data.resolution, config.train.batch_size, config.data.repeats) == (768, 2, 10)
     assert (config.data.shuffle_tags, config.data.keep_tags, config.data.caption) == (True, 1, "")
     left = {one.name: one for one in both.left}
-    assert (left["flip_aug"].reason, left["flip_aug"].value) == ("subsets", "–, True")
-    assert (left["class_tokens"].reason, left["reg_data_dir"].reason) == ("subsets", "prior")
+    sets = {folder: each.model_dump(exclude_unset=True) for folder, each in config.data.sets.items()}
+    assert sets == {"dusk": {"caption": "dusk style"}, "extra": {"flip": True}} and not config.data.flip
+    assert left["reg_data_dir"].reason == "prior" and not left.keys() & {"flip_aug", "class_tokens"}
+    flip = next(one for one in both.taken if one.key == "data.sets" and one.name == "flip_aug")
+    assert (flip.value, flip.became) == ("–, True", "extra on")
 
 
 def test_epochs_become_steps_with_the_repeats_of_subsets() -> None:
@@ -127,15 +130,16 @@ def test_epochs_become_steps_with_the_repeats_of_subsets() -> None:
 
     by_folder = imported(Pictures(5, 0, {"dusk": 2, "extra": 3}))
     assert by_folder.table["train"]["steps"] == 190, "2 × 4 + 3 × 10 images, 2 a step, 10 times"
-    repeats = next(one for one in by_folder.left if one.name == "num_repeats")
-    assert repeats.matters and repeats.said.endswith("within one folder: 4_dusk and 10_extra.")
+    sets = by_folder.table["data"]["sets"]
+    assert (sets["dusk"]["repeats"], sets["extra"]["repeats"]) == (4, 10)
     unknown = imported(Pictures(5, 0, {"": 5}))
     assert unknown.findings[0].repair == "10 epochs → 30 steps"
     assert "differ between folders" in unknown.findings[0].problem
     line = f"{line} --train_batch_size 8 --resolution 512 --flip_aug"
     both = read_foreign(read_file("a.sh", line) | read_file("d.toml", DATASETS))
     assert both is not None and (both.table["train"]["batch_size"], both.table["data"]["resolution"]) == (2, 768)
-    assert next(one.value for one in both.left if one.name == "flip_aug") == "–, True", "the dataset config decides"
+    assert both.table["data"]["sets"]["extra"]["flip"] is True, "the dataset config decides"
+    assert both.table["data"]["flip"] is False
     once = read_foreign(table | {"datasets": [{"subsets": [{"image_dir": "x"}]}]}, Pictures(5, 0))
     assert once is not None and once.table["train"]["steps"] == 50, "subsets are shown once unless they say more"
 
@@ -152,11 +156,32 @@ def test_what_differs_between_datasets_is_named_and_left_out() -> None:
     sizes = ({"resolution": 512, "batch_size": 4}, {"resolution": 768, "batch_size": 8})
     found = of_datasets([{**size, "subsets": subsets} for size in sizes], Pictures(10, 0))
     left = {one.name: (one.value, one.reason) for one in found.left}
-    assert left["resolution"] == ("512, 768", "subsets") and "resolution" not in found.table["data"]
+    data = found.table["data"]
+    assert (data["resolution"], data["more_resolutions"]) == (768, [512]), "one folder at both"
     assert left["train_batch_size"] == ("4, 8", "subsets")
     assert not {"batch_size", "steps"} & found.table["train"].keys(), "steps depend on the batch"
     assert found.findings[0].problem == "Epochs need one batch size, and the datasets differ in it."
     assert found.table["data"]["max_aspect"] == 1
+
+
+def test_folders_that_differ_have_settings_of_their_own() -> None:
+    fox, owl = {"image_dir": "/x/fox"}, {"image_dir": "C:\\x\\owl"}
+
+    def read_sets(pictures: Pictures, *subsets: dict[str, object]) -> tuple[object, dict[str, str]]:
+        found = of_datasets([{"subsets": [subset]} for subset in subsets], pictures)
+        return found.table.get("data", {}).get("sets"), {one.name: one.said for one in found.left}
+
+    sizes = read_sets(Pictures(), {**fox, "resolution": 512}, {**fox, "resolution": 768}, {**owl, "resolution": 512})
+    assert sizes[0] == {"fox": {"resolutions": [768, 512]}, "owl": {"resolutions": [512]}}
+    twice = read_sets(Pictures(), {**fox, "keep_tokens": 2}, {**fox, "keep_tokens": 1}, owl)
+    assert twice[0] is None and "keep_tokens" in twice[1], "a folder has one value"
+    here = Pictures(4, 14, {"5_fox": 2, "2_owl": 2})
+    assert read_sets(here, {**fox, "num_repeats": 15}, {**owl, "num_repeats": 2})[0] == {"5_fox": {"repeats": 3}}
+    named = read_sets(here, {**fox, "num_repeats": 5}, {**owl, "num_repeats": 2})
+    assert named[0] is None and named[1]["num_repeats"] == "Here the names of the folders say it."
+    uneven = read_sets(here, {**fox, "num_repeats": 7}, {**owl, "num_repeats": 2})
+    assert uneven[0] is None and uneven[1]["num_repeats"].endswith("within one folder: 7_fox and 2_owl.")
+    assert read_sets(Pictures(), {**fox, "flip_aug": True}, {"image_dir": "/y/fox"})[0] is None, "two of one name"
 
 
 def test_a_dataset_config_counts_no_numbers_of_folders() -> None:

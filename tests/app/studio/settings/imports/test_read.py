@@ -17,6 +17,7 @@ from app.studio.settings.imports.kohya_names import RULES
 from app.studio.settings.imports.read import MOST_LETTERS, completes, find_unsaid, join_tables, read_file, read_foreign
 from app.studio.settings.imports.report import Imported
 from app.studio.settings.plan import from_table, plan
+from tests.app.studio.settings.imports.recipes import RECIPES
 from trainers.adapters.methods import METHODS
 from trainers.errors import VelaturaError
 
@@ -288,6 +289,37 @@ def test_every_setting_of_onetrainer_is_taken_or_named() -> None:
     assert not [name for name in versions if "__version" in name], "the formats of files"
     once = became(onetrainer(Pictures(12, 0), concepts=None, learning_rate_warmup_steps=0.1))
     assert (once["train.steps"], once["train.warmup"]) == ("300", "30"), "each once an epoch unless it is said"
+
+
+def test_concepts_that_differ_become_settings_of_their_folders() -> None:
+    fox = {"path": "C:\\a\\fox", "balancing": 3.0, "loss_weight": 0.5, "image": {"enable_random_flip": True}}
+    owl = {"path": "/a/owl", "text": {"tag_dropout_enable": True, "tag_dropout_probability": 0.2}}
+    others = [{"path": "/a/held", "type": "VALIDATION"}, {"path": "/a/class", "type": "PRIOR_PREDICTION"}]
+    found = onetrainer(Pictures(5, 0, {"fox": 3, "owl": 2}), concepts=[fox, owl, *others])
+    assert found.table["data"]["sets"] == {
+        "fox": {"repeats": 3, "weight": 0.5, "flip": True, "tag_dropout": 0.0}, "owl": {"tag_dropout": 0.2}
+    }  # fmt: skip
+    assert became(found)["train.steps"] == "300", "3 × 3 + 2 images, 4 a step, 100 times"
+    assert {one.value for one in found.left if one.name == "concepts.type"} == {"VALIDATION, PRIOR_PREDICTION"}
+    uneven = onetrainer(Pictures(), concepts=[fox | {"balancing": 1.5}, owl])
+    assert "repeats" not in uneven.table["data"]["sets"]["fox"]
+    assert ("concepts.balancing", "1.5, –") in {(one.name, one.value) for one in uneven.left if one.matters}
+
+
+def test_data_sets_of_aitoolkit_that_differ_become_settings_of_their_folders() -> None:
+    job = json.loads(json.dumps(RECIPES["ai-toolkit, Flux.1 on 24 GB"][1]))
+    common = {"resolution": [512, 768], "default_caption": "a picture"}
+    job["config"]["process"][0]["datasets"] = [
+        common | {"folder_path": "/a/fox", "num_repeats": 2, "loss_multiplier": 0.5},
+        common | {"folder_path": "/a/owl", "resolution": [1024], "flip_x": True},
+        {"folder_path": "/a/class", "is_reg": True, "resolution": 512},
+    ]
+    found = read_foreign(job)
+    assert found is not None and found.table["data"]["sets"] == {
+        "fox": {"resolutions": [768, 512], "repeats": 2, "weight": 0.5}, "owl": {"resolutions": [1024], "flip": True}
+    }  # fmt: skip
+    assert found.table["data"]["caption"] == "a picture" and "resolution" not in found.table["data"]
+    assert left(found)["datasets.is_reg"] == "prior"
 
 
 @pytest.mark.parametrize(
