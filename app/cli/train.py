@@ -87,12 +87,13 @@ def note_recommendation(runs: Path, base: str, preset: str | None) -> None:
     from app.studio.paths import Paths
     from app.studio.settings.gather import RECOMMENDED
     from app.studio.settings.own_presets import OwnPresets
+    from trainers.config.layers import DEFAULT_PRESET
     from trainers.config.presets import STARTER
     from trainers.models.bases.recognise import recommendation_of
 
     published = recommendation_of(base)
     if preset == RECOMMENDED and published is not None and OwnPresets(Paths(runs)).find_anywhere(preset) is None:
-        say(f"recommended for {published.title}, from {published.source}")
+        say(f"recommended for {published.title}, from {published.source}; the preset {DEFAULT_PRESET} decides the rest")
     elif published is not None and preset is None:
         say(("note: ", "yellow"), f"--preset {RECOMMENDED} is known for {published.title}, from {published.source}")
     elif preset is None and base != STARTER:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,9 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
 from benchmarks.quiet import quiet, wait_until_quiet
 from benchmarks.styles.rows import BASE, UNIT, Figures, Row, Setup, settings
@@ -50,6 +54,8 @@ TOGETHER, TOGETHER_ELSEWHERE = 16, 4
 """Pictures drawn at once on the starter, and on other bases."""
 ROUNDS, WARM_UP, TIMED = 2, 3, 9
 """Of a preset and `UNIT` in turn, and the steps of each."""
+PRODUCTS = (functional.conv2d, functional.linear, functional.scaled_dot_product_attention, torch.matmul, torch.bmm)
+"""Functions that a processor without bf16 instructions computes up to 70 times slower than in fp32."""
 
 
 def main(order: str, scratch: str) -> None:
@@ -131,6 +137,20 @@ class _Clock:
 
 
 # ---------------------------------------------------------------- its figures
+class _Bf16Products(TorchFunctionMode):
+    """Computes products of bf16 tensors in fp32 and rounds them once, as bf16 instructions do."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call `func`, with wider arguments if it is one of `PRODUCTS`."""
+        kwargs = kwargs or {}
+        if func not in PRODUCTS or args[0].dtype != torch.bfloat16:
+            return func(*args, **kwargs)
+        args, kwargs = tree_map_only(
+            Tensor, lambda each: each.float() if each.is_floating_point() else each, (args, kwargs)
+        )
+        return func(*args, **kwargs).bfloat16()
+
+
 def look_at(styles: Sequence[Path], config: Config, unseen: Path, folder: Path) -> Figures:
     """What the base draws with these files, in bf16, beside the truth; `drawn.png` and `truth.png` show it."""
     model = load_model(config.base.whole(), torch.bfloat16, config.train.device)
@@ -164,7 +184,9 @@ def _params(config: Config, dataset: Dataset, model: Model) -> SamplingParams:
 
 
 def _drawn(model: Model, params: SamplingParams, network: Network | None = None) -> Tensor:
-    return as_tensor(list(draw(model, params, lambda *_: wait_until_quiet(), StyleSchedule(network))))
+    is_slow = model.device.type == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    with _Bf16Products() if is_slow else nullcontext():
+        return as_tensor(list(draw(model, params, lambda *_: wait_until_quiet(), StyleSchedule(network))))
 
 
 def _of_base(model: Model, params: SamplingParams, perception: Perception, folder: Path) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import re
 import time
@@ -29,6 +30,8 @@ CONNECT, FIRST, READ = 10.0, 300.0, 120.0
 WAITS = (2.0, 4.0)
 """Seconds before each retry."""
 LONGEST_WAIT = 60.0
+MOST_BYTES, MOST_LETTERS = 1_000_000, 2000
+"""Maximum size of an answer, and of a caption in letters."""
 SYSTEM = "You write captions for training a picture style."
 USER = (
     "Name what is in the picture, as if it were seen through a window: who or what, how many, pose or action, "
@@ -51,7 +54,8 @@ LEADS = tuple(
     )
 )
 """Words about the medium with which models begin, in the order in which they are cut."""
-THOUGHT = re.compile(r"<think>.*?</think>|^.*?</think>", re.DOTALL)
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters and halves of characters."""
 WHOLE_CALL = re.compile(r"/(?:chat/completions|models|responses)$")
 
 
@@ -66,12 +70,20 @@ class CaptionServer:
     def base(self) -> str:
         """The address before `/chat/completions`: a bare host gets `/v1`. VelaturaError if it is no web address."""
         url = WHOLE_CALL.sub("", self.url.strip().rstrip("/"))
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise VelaturaError(
-                "{url!r:.120} is no address of a server; write one such as http://localhost:11434", url=self.url
-            )
+        try:
+            parts = urlsplit(url)
+            is_web = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port or an IPv6 address
+            is_web = False
+        if not is_web:
+            raise self.no_address()
         return url if parts.path.strip("/") else f"{url}/v1"
+
+    def no_address(self) -> VelaturaError:
+        """The error of an address that cannot be asked."""
+        return VelaturaError(
+            "{url!r:.120} is no address of a server; write one such as http://localhost:11434", url=self.url
+        )
 
     @property
     def is_local(self) -> bool:
@@ -105,9 +117,9 @@ def server_captioner(
         answer = client.send("POST", "/chat/completions", {"model": server.model, "messages": messages, **options})
         try:
             choice = answer["choices"][0]
-            text, reason = str(choice["message"]["content"] or ""), choice.get("finish_reason")
+            text, reason = _as_text(choice["message"]["content"] or ""), choice.get("finish_reason")
         except (KeyError, IndexError, TypeError, AttributeError):
-            raise VelaturaError("{host} answers, but not as a chat server does", host=server.host) from None
+            raise _not_a_chat_server(server.host) from None
         if not (caption := clean_caption(text, is_cut=reason == "length")):
             raise VelaturaError("{model} on {host} returned an empty caption", model=server.model, host=server.host)
         return caption
@@ -130,7 +142,8 @@ def clean_caption(text: str, is_cut: bool = False) -> str:
 
     If the answer `is_cut`, it ends with its last whole sentence.
     """
-    words = " ".join(THOUGHT.sub("", text).split()).strip("\"'“”*` ")
+    answer = text.rpartition("</think>")[2].partition("<think>")[0]
+    words = " ".join(UNPRINTABLE.sub(" ", answer).split())[:MOST_LETTERS].strip("\"'“”*` ")
     for lead in LEADS:
         match = lead.match(words)
         words = words[match.end() :] if match else words
@@ -140,29 +153,24 @@ def clean_caption(text: str, is_cut: bool = False) -> str:
 
 
 class _Client:
-    """Sends requests one after another, with retries."""
+    """Sends requests one after another, with retries. VelaturaError if the key cannot be sent."""
 
     def __init__(self, server: CaptionServer, sleep: Callable[[float], None] = time.sleep) -> None:
         self._server, self._sleep, self._is_first = server, sleep, True
+        self._key = os.environ.get(KEY, "").strip()
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise VelaturaError("the key in {name} has letters that no key has; copy it again", name=KEY)
 
     def send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """The JSON of an answer; VelaturaError with the server's own sentence."""
         import httpx
 
-        key = os.environ.get(KEY, "")
-        timeout = httpx.Timeout(FIRST if self._is_first else READ, connect=CONNECT)
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
         host = self._server.host
         for wait in (*WAITS, None):
             try:
-                answer = httpx.request(
-                    method,
-                    self._server.base + path,
-                    json=body,
-                    headers=headers,
-                    timeout=timeout,
-                    follow_redirects=False,
-                )
+                answer, content = self._request(method, path, body)
+            except (httpx.InvalidURL, UnicodeError):
+                raise self._server.no_address() from None
             except httpx.HTTPError as error:
                 if wait is None:
                     raise VelaturaError(
@@ -170,10 +178,13 @@ class _Client:
                     ) from None
                 self._sleep(wait)
                 continue
+            table = _read_json(content)
             if answer.is_success:
                 self._is_first = False
-                return _json(answer, host)
-            sentence = _sentence(answer)
+                if table is None:
+                    raise _not_a_chat_server(host)
+                return table
+            sentence = _sentence(answer, table or {}, content)
             lasting = answer.status_code < 500 and answer.status_code != 429
             if wait is None or lasting or "mmproj" in sentence:
                 raise VelaturaError(
@@ -182,35 +193,57 @@ class _Client:
             self._sleep(_asked_wait(answer, wait))
         raise AssertionError
 
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[Any, str]:
+        """An answer and its content, in which the key is crossed out; VelaturaError if it is too large."""
+        import httpx
 
-def _json(answer: Any, host: str) -> Mapping[str, Any]:
+        headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
+        longest = FIRST if self._is_first else READ
+        timeout, end = httpx.Timeout(longest, connect=CONNECT), time.monotonic() + 2 * longest
+        content = bytearray()
+        with httpx.stream(
+            method, self._server.base + path, json=body, headers=headers, timeout=timeout, follow_redirects=False
+        ) as answer:
+            for chunk in answer.iter_raw():  # never unpacked, since it was asked for plain
+                content += chunk
+                if len(content) > MOST_BYTES or time.monotonic() > end:
+                    raise _not_a_chat_server(self._server.host)
+        text = content.decode(errors="replace")
+        return answer, text.replace(self._key, "…") if self._key else text
+
+
+def _not_a_chat_server(host: str) -> VelaturaError:
+    return VelaturaError("{host} answers, but not as a chat server does", host=host)
+
+
+def _read_json(content: str) -> Mapping[str, Any] | None:
     try:
-        table = answer.json()
-    except ValueError:
-        table = None
-    if not isinstance(table, Mapping):
-        raise VelaturaError("{host} answers, but not as a chat server does", host=host)
-    return table
+        table = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return table if isinstance(table, Mapping) else None
 
 
-def _sentence(answer: Any) -> str:
+def _as_text(content: Any) -> str:
+    """The text of a message, which may come in parts; TypeError if it has another shape."""
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if part["type"] == "text")
+    if not isinstance(content, str):
+        raise TypeError(content)
+    return content
+
+
+def _sentence(answer: Any, table: Mapping[str, Any], content: str) -> str:
     """The server's own words on an error, in any of the four usual shapes."""
+    import httpx
+
     if answer.is_redirect:
         return _("it redirects to another address; give that one")
-    try:
-        table = answer.json()
-    except ValueError:
-        table = None
-    if isinstance(table, Mapping):
-        error = table.get("error")
-        for found in (
-            error.get("message") if isinstance(error, Mapping) else error,
-            table.get("detail"),
-            table.get("message"),
-        ):
-            if found:
-                return str(found)[:300]
-    return str(answer.text or answer.reason_phrase)[:300]
+    error = table.get("error")
+    shapes = (error.get("message") if isinstance(error, Mapping) else error, table.get("detail"), table.get("message"))
+    without = content or httpx.codes.get_reason_phrase(answer.status_code)
+    sentence = next((str(shape) for shape in shapes if shape), without)
+    return " ".join(UNPRINTABLE.sub(" ", sentence[: 2 * MOST_LETTERS]).split())[:300]
 
 
 def _asked_wait(answer: Any, usual: float) -> float:

@@ -197,6 +197,7 @@ def _check_schedule_free(config: Config) -> None:
         f"train.schedule = {train.schedule}": train.schedule != "constant",
         "train.ema": bool(train.ema),
         "train.max_norm": bool(train.max_norm),
+        "train.offload_optimizer": train.offload_optimizer,
         "tokens.norm_prior": bool(config.tokens.norm_prior),
         f"method.name = {config.method.name}": config.method.moves_after_optimizer,
     }

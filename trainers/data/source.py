@@ -5,8 +5,9 @@
                     with "rotate": 90, 180 or 270, of that picture after a clockwise rotation
     fox-mask.png    its mask: white is learned, black is ignored, grey counts in between
 
-A mask covers the whole upright picture, in its size or any other of the same shape, and is rotated with it. A file that
-ends in `-mask.png` is a picture like any other if there is no picture of that name without the ending.
+A mask covers the whole upright picture, in its size or any other of the same shape, and is rotated with it. It may also
+be called `fox-masklabel.png`, as OneTrainer's. A file with such an ending is a picture like any other if there is no
+picture of that name without it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from trainers.errors import said_by
 from trainers.messages import Message as _
 
 CROP_ENDING, MASK_ENDING = ".crop.json", "-mask"
+MASK_ENDINGS = (MASK_ENDING, f"{MASK_ENDING}label")
 MAX_CROP_BYTES = 4096
 ROTATIONS: Mapping[int, Image.Transpose | None] = {
     0: None, 90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90,
@@ -116,13 +118,13 @@ def split_masks(images: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """Separate the pictures of a folder from their masks."""
     images = list(images)
     stems = {path.stem for path in images}
-    masks = [path for path in images if is_mask_name(path) and path.stem.removesuffix(MASK_ENDING) in stems]
+    masks = [path for path in images if is_mask_name(path) and without_mask_ending(path.stem) in stems]
     return [path for path in images if path not in set(masks)], masks
 
 
 def mask_of(path: Path) -> str | None:
     """The name of a picture's mask file; None if there is none."""
-    names = (f"{path.stem}{MASK_ENDING}{suffix}" for suffix in (".png", ".PNG"))
+    names = (f"{path.stem}{ending}{suffix}" for ending in MASK_ENDINGS for suffix in (".png", ".PNG"))
     return next((name for name in names if path.with_name(name).is_file()), None)
 
 
@@ -229,7 +231,13 @@ def _own_mask(path: Path, name: str, size: tuple[int, int]) -> Image.Image:
 
 def is_mask_name(path: Path) -> bool:
     """Whether a file is named like a mask."""
-    return path.suffix.lower() == ".png" and path.stem.endswith(MASK_ENDING)
+    return path.suffix.lower() == ".png" and path.stem.endswith(MASK_ENDINGS)
+
+
+def without_mask_ending(stem: str) -> str:
+    """The stem of the picture that a mask of this stem belongs to."""
+    ending = next((ending for ending in MASK_ENDINGS if stem.endswith(ending)), "")
+    return stem.removesuffix(ending)
 
 
 def _is_number(value: Any) -> bool:

@@ -139,24 +139,23 @@ def _step(
     """One optimizer step over all accumulated batches, skipped if loss or gradients are not finite."""
     settings, network, accelerator = session.config.train, session.network, session.accelerator
     factor = set_learning_rate(optimizer, now.number, settings)
-    sums, penalised = torch.zeros(2, device=accelerator.device), False  # total and denoising loss
+    sums, penalised, size = torch.zeros(2, device=accelerator.device), False, 0  # total and denoising loss
     put_off = network.is_always_reached  # share gradients once a step, unless the last pass may have none
     for micro in range(settings.accumulation):
         batch = batches.make(now.number * settings.accumulation + micro)
-        last = micro == settings.accumulation - 1
-        with nullcontext() if last or not put_off else accelerator.no_sync(wrapped):
+        with nullcontext() if micro == settings.accumulation - 1 or not put_off else accelerator.no_sync(wrapped):
             loss, error = _loss(session, batch, wrapped, now, micro)
             if session.devices.any_of(objective.reaches):  # not if module dropout skips every layer
                 accelerator.backward(loss / settings.accumulation)
         session.record.show_life()
+        size += batch.noisy.numel()
         sums += torch.stack([loss, error]).detach().float() / settings.accumulation
         penalised = penalised or loss is not error
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     if gradients and accelerator.scaler is not None:
         accelerator.scaler.unscale_(_inner(optimizer))  # methods measure unscaled gradients
     norms = torch.nn.utils.get_total_norm(gradients).to(sums)
-    # The only wait for the device in a step.
-    total, denoising, norm, *by_layer = torch.cat([sums, norms[None], watch.norms(sums)]).tolist()
+    total, denoising, norm, *by_layer = torch.cat([sums, norms[None], watch.norms(sums)]).tolist()  # the only wait
     total, denoising = session.devices.mean_of(total, denoising)
     before = _versions(gradients)
     if math.isfinite(total) and math.isfinite(norm):
@@ -177,16 +176,17 @@ def _step(
         if session.average is not None:
             session.average.update()
     optimizer.zero_grad(set_to_none=True)
-    facts = {
+    return {
         "good": good,
+        "size": size,
         "warning": watch.note(by_layer, denoising) if good else None,
         # With a finite loss, only the scale of the gradients was too large, and the scaler lowers it.
         "overflow": not good and accelerator.scaler is not None and math.isfinite(total),
         "loss": denoising,
         "grad_norm": norm,
         "lr": settings.learning_rate * factor,
+        **({"penalty": total - denoising} if penalised else {}),
     }
-    return facts | ({"penalty": total - denoising} if penalised else {})
 
 
 def _versions(gradients: list[Tensor]) -> list[tuple[int, int]]:
@@ -223,7 +223,7 @@ def _report(session: Session, progress: Progress, facts: dict[str, Any], seconds
     if session.forecast is not None:
         session.forecast.note_step(seconds)
     speed = progress.step / progress.seconds if progress.seconds else 0.0
-    kind, warning = "step" if facts.pop("good") else "skipped", facts.pop("warning")
+    kind, warning, size = "step" if facts.pop("good") else "skipped", facts.pop("warning"), facts.pop("size")
     if warning:
         session.record("problem", name="gradients", message=warning)
     facts = {name: value for name, value in facts.items() if name != "overflow" or value}
@@ -239,7 +239,7 @@ def _report(session: Session, progress: Progress, facts: dict[str, Any], seconds
     )
     session.accelerator.log(facts, step=progress.step)
     note_ranks(session.record, session.network, progress.step, session.config.train.steps)
-    if message := pace.note_step(seconds):
+    if message := pace.note_step(seconds, size):
         session.record("problem" if pace.is_slow else "solved", name="pace", message=message)
 
 

@@ -27,7 +27,7 @@ commands = typer.Typer()
 
 NAMED_FILES = {"dataset_config": "datasets", "concept_file_name": "concepts", "sample_prompts": ""}
 """Settings that name another file, which is read if it exists and its table is missing."""
-BASES = ("pretrained_model_name_or_path", "base_model_name", "unet.model_name")
+BASES = ("pretrained_model_name_or_path", "base_model_name", "unet.model_name", "model.name_or_path")
 """Settings that name the base."""
 HERE = {
     "base": "it is not on this machine, nor a file of its name; choose it with --base (see `velatura models`)",
@@ -48,7 +48,7 @@ def import_settings(
         typer.Argument(
             metavar="FILE…",
             help="Config (JSON, TOML, YAML), style file, dataset config, or a script or text with a command line of "
-            "train_network.py; several are read as one; - is standard input.",
+            "train_network.py; several are read as one, with kohya's prompts in a .txt; - is standard input.",
         ),
     ],
     images: Annotated[
@@ -78,8 +78,7 @@ def import_settings(
     if out is not None:
         check_free(out, overwrite)
     table = read_tables(files)
-    folders = [images] if images else find_folders(table)
-    folder = joined_folder(folders)
+    folder = joined_folder(folders := [images] if images else find_folders(table))
     pictures, bases = count_folders(folders), find_here(table)
     imported = read_foreign(table, pictures, bases)
     if imported is not None and imported.findings and repair:
@@ -99,7 +98,8 @@ def import_settings(
     if out is not None:
         with plain_disk_errors(out), whole_file(out) as building:
             building.write_text(written, encoding="utf-8")
-        say(f"wrote {out}; train it with: velatura train {shlex.quote(str(out))}{'' if folder else ' --images DIR'}")
+        missing = ("" if has_base(imported) else " --base BASE") + ("" if folder else " --images DIR")
+        say(f"wrote {out}; train it with: velatura train {shlex.quote(str(out))}{missing}")
     elif not json:
         sys.stdout.write(written)
 
@@ -116,7 +116,9 @@ def read_tables(files: Sequence[str], before: Mapping[str, dict[str, Any]] | Non
         try:
             tables[name] = read_file(name, _read(name))
         except VelaturaError as error:
-            raise VelaturaError("{file}: {reason}", file=name, reason=error.message) from error
+            if len(files) == 1 or not name.lower().endswith(".txt"):
+                raise VelaturaError("{file}: {reason}", file=name, reason=error.message) from error
+            tables[name] = {"sample_prompts": _read(name, "replace")}
         except (OSError, ValueError) as error:
             raise VelaturaError("{file} cannot be read: {reason}", file=name, reason=error) from error
     table = join_tables(tables.values())
@@ -203,6 +205,11 @@ def count_folders(folders: Sequence[str]) -> Pictures:
     return count_names(names)
 
 
+def has_base(imported: Imported) -> bool:
+    """Whether the base that the settings name is here, or they name none."""
+    return "model" in imported.table.get("base", {}) or not any(left.name in BASES for left in imported.left)
+
+
 def repaired(imported: Imported, repair: bool) -> tuple[dict[str, Any], tuple[Finding, ...]]:
     """The settings, with `repair` repaired, and findings about this computer or the base."""
     from app.studio.settings.plan import UNNAMED, nested
@@ -210,8 +217,8 @@ def repaired(imported: Imported, repair: bool) -> tuple[dict[str, Any], tuple[Fi
     from trainers.config.tables import lay_over
     from trainers.planning.findings import changes_of, find_ahead
 
-    has_base = "model" in imported.table.get("base", {}) or not any(left.name in BASES for left in imported.left)
-    findings = (*imported.findings, *find_ahead(build_config({"name": UNNAMED}, imported.table), has_base=has_base))
+    ahead = find_ahead(build_config({"name": UNNAMED}, imported.table), has_base=has_base(imported))
+    findings = (*imported.findings, *ahead)
     return dict(lay_over(imported.table, nested(changes_of(findings)) if repair else {})), findings
 
 

@@ -28,12 +28,14 @@ from trainers.data.repeats import suggest_trigger
 from trainers.data.source import (
     CROP_ENDING,
     MASK_ENDING,
+    MASK_ENDINGS,
     crop_file,
     mask_file,
     mask_of,
     own_crop,
     parse_crop,
     split_masks,
+    without_mask_ending,
 )
 from trainers.errors import VelaturaError, said_by
 from trainers.messages import Message, to_record
@@ -147,7 +149,7 @@ def _kind(name: str) -> str:
     lower = name.lower()
     if lower.endswith(CROP_ENDING):
         return CROP_ENDING
-    if lower.endswith(f"{MASK_ENDING}.png"):
+    if lower.endswith(tuple(f"{ending}.png" for ending in MASK_ENDINGS)):
         return MASK_ENDING
     suffix = PurePosixPath(lower).suffix
     return suffix if suffix in (".zip", ".txt") else "picture"
@@ -172,7 +174,7 @@ def _with_companions(files: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]
 def _belongs_to(name: str) -> str:
     """The stem of the picture that a caption, mask or crop is for."""
     stem = _stem(name)
-    return stem.removesuffix({MASK_ENDING: MASK_ENDING, CROP_ENDING: ".crop"}.get(_kind(name), ""))
+    return without_mask_ending(stem) if _kind(name) == MASK_ENDING else stem.removesuffix(".crop")
 
 
 def _named(draft: Draft, stem: str) -> list[Picture]:

@@ -56,7 +56,7 @@ class OwnPreset:
 
     def is_chosen(self, choices: Choices) -> bool:
         """Whether a draft has the choices of this preset."""
-        return not self.problem and _identity(self.choices(choices.base)) == _identity(choices)
+        return not self.problem and _identity(self.use(EMPTY.with_(choices=choices)).choices) == _identity(choices)
 
 
 class OwnPresets:
@@ -175,7 +175,7 @@ def _use(draft: Draft, table: Mapping[str, Any]) -> Draft:
         raise VelaturaError("its preset must be one of {care}, not {preset!r:.80}", care=", ".join(CARE), preset=preset)
     if aim not in ("style", "subject"):
         raise VelaturaError("its aim must be style or subject, not {aim!r:.80}", aim=aim)
-    chosen = with_choices(draft, preset=preset, aim=aim, method="", settings={})
+    chosen = with_choices(draft, preset=preset, aim=aim, method="")
     return from_table(chosen, {key: value for key, value in table.items() if key not in OWN_KEYS})
 
 

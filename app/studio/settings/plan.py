@@ -37,6 +37,8 @@ UNNAMED = "style"
 """Placeholder name."""
 METHOD_KEY = "method."
 FOLDERS = "data.sets"
+OF_PICTURES = (FOLDERS, "data.wildcards", "data.transparency")
+"""Settings of a draft's own pictures, made in step 1."""
 NO_LAYERS = {"targets.unet": "none", "targets.text_encoder": "none"}
 
 
@@ -267,7 +269,7 @@ def deciding_settings(table: Mapping[str, Any], method: str) -> dict[str, Any]:
 
 
 def from_table(draft: Draft, table: Mapping[str, Any]) -> Draft:
-    """Import all settings of a config file, over the preset's.
+    """Import all settings of a config file, over the preset's; those of the draft's pictures stay unless it has them.
 
     Files of earlier versions keep their meaning. VelaturaError names unknown settings.
     """
@@ -276,7 +278,10 @@ def from_table(draft: Draft, table: Mapping[str, Any]) -> Draft:
     build_config(checked)
     method = str(lay_over(checked).get("method", {}).get("name", "lora")) if "method" in table else ""
     base = str(_at(checked, "base.model", draft.choices.base))
-    draft = with_choices(draft, method=method, base=base, settings={}, imported="", own_preset="", own_settings={})
+    settings = {key: value for key, value in draft.choices.settings.items() if key in OF_PICTURES}
+    draft = with_choices(
+        draft, method=method, base=base, settings=settings, imported="", own_preset="", own_settings={}
+    )
     if method:
         draft = choose(draft, "method", method)
     draft = draft.with_(

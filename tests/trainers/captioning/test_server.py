@@ -27,7 +27,7 @@ Answer = tuple[int, Any, dict[str, str]]
 MODEL = "qwen3-vl:8b"
 
 
-def said(text: str, reason: str = "stop", **more: str) -> Answer:
+def answered(text: Any, reason: str = "stop", **more: str) -> Answer:
     message = {"role": "assistant", "content": text, **more}
     return 200, {"choices": [{"message": message, "finish_reason": reason}]}, {}
 
@@ -114,7 +114,13 @@ def test_the_base_of_an_address(written, base):
     assert CaptionServer(written, "m").base == base
 
 
-@pytest.mark.parametrize("written", ["localhost:11434", "ftp://h", "http://", "file:///etc/passwd", ""])
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("localhost:11434", "ftp://h", "http://", "file:///etc/passwd", ""),
+        *("http://[::1", "http://h:x", "http://h:0"),
+    ],
+)
 def test_other_addresses_are_refused(written):
     with pytest.raises(VelaturaError, match="is no address of a server"):
         assert CaptionServer(written, "m").base
@@ -122,7 +128,7 @@ def test_other_addresses_are_refused(written):
 
 def test_what_ollama_is_sent_and_its_thoughts_are_cut(serve, monkeypatch):
     monkeypatch.delenv(KEY, raising=False)
-    ollama = serve(lambda *_: said("<think>a drawing?</think>\n“A fox in snow.”", reasoning_content="hm"))
+    ollama = serve(lambda *_: answered("<think>a drawing?</think>\n“A fox in snow.”", reasoning_content="hm"))
     assert write(ollama) == "A fox in snow."
     body, headers = ollama.bodies[0], ollama.headers[0]
     sent = picture_of(body)
@@ -145,7 +151,7 @@ def test_vllm_asks_for_its_key_and_its_own_name(serve, monkeypatch):
     def vllm(body: dict[str, Any], headers: dict[str, str]) -> Answer:
         if headers.get("Authorization") != "Bearer secret":
             return 401, {"detail": "Unauthorized"}, {}
-        return said("a fox") if body["model"] == MODEL else (404, {"message": "The model does not exist."}, {})
+        return answered("a fox") if body["model"] == MODEL else (404, {"message": "The model does not exist."}, {})
 
     server = serve(vllm)
     with pytest.raises(VelaturaError, match=r"\(401\): Unauthorized"):
@@ -158,7 +164,9 @@ def test_vllm_asks_for_its_key_and_its_own_name(serve, monkeypatch):
 
 
 def test_llama_cpp_loads_its_model_and_may_see_nothing(serve):
-    answers = iter([(503, {"error": {"message": "Loading model"}}, {}), said("a ship at sea. It is calm. A", "length")])
+    answers = iter(
+        [(503, {"error": {"message": "Loading model"}}, {}), answered("a ship at sea. It is calm. A", "length")]
+    )
     waits: list[float] = []
     assert write(serve(lambda *_: next(answers)), waits) == "a ship at sea. It is calm."
     assert waits == [2.0]
@@ -178,14 +186,49 @@ def test_a_busy_server_is_asked_again_twice(serve):
 
 
 def test_a_redirect_is_not_followed(serve):
-    target = serve(lambda *_: said("never"))
+    target = serve(lambda *_: answered("never"))
     away = serve(lambda *_: (307, "", {"Location": f"{target.url}/v1/chat/completions"}))
     with pytest.raises(VelaturaError, match="it redirects to another address"):
         write(away)
     assert target.bodies == []
 
 
-@pytest.mark.parametrize("answer", [(200, "hello", {}), (200, {"choices": []}, {}), (200, [1], {})])
+def test_a_host_that_no_network_has_is_no_address():
+    with pytest.raises(VelaturaError, match="is no address of a server"):
+        list_server_models(CaptionServer(f"http://{'ä' * 80}.example", "m"))
+
+
+def test_a_key_is_in_no_message_and_no_caption(serve, monkeypatch):
+    monkeypatch.setenv(KEY, " sk-12345\n")
+    echo = serve(lambda _, headers: (401, {"error": f"unknown {headers['Authorization']}"}, {}))
+    with pytest.raises(VelaturaError, match=r"\(401\): unknown Bearer …"):
+        write(echo)
+    assert write(serve(lambda _, headers: answered(headers["Authorization"]))) == "Bearer …"
+    for broken in ("sk-1\n2", "sk-ß"):
+        monkeypatch.setenv(KEY, broken)
+        with pytest.raises(VelaturaError, match="the key in VELATURA_CAPTION_KEY") as raised:
+            write(echo)
+        assert "sk-" not in str(raised.value)
+
+
+def test_captions_are_printable_and_have_an_end(serve):
+    assert write(serve(lambda *_: answered("a\0 fox\x1b[31m\ud800 in\nsnow"))) == "a fox [31m in snow"
+    assert len(write(serve(lambda *_: answered("fox " * 9000)))) <= 2000
+    assert write(serve(lambda *_: answered([{"type": "text", "text": "a fox"}]))) == "a fox"
+    with pytest.raises(VelaturaError, match="returned an empty caption"):
+        write(serve(lambda *_: answered("<think>it has no end", "length")))
+    assert clean_caption("<think>" * 100_000) == ""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *((200, "hello", {}), (200, {"choices": []}, {}), (200, [1], {})),
+        *((200, "[" * 100_000, {}), (200, '"' + "x" * 2_000_000 + '"', {})),
+        (200, {"choices": [{"message": {"content": {"text": "a fox"}}}]}, {}),
+        (200, {"choices": [{"message": {"content": ["a fox"]}}]}, {}),
+    ],
+)
 def test_another_server_is_recognised(serve, answer):
     with pytest.raises(VelaturaError, match="answers, but not as a chat server does"):
         write(serve(lambda *_: answer))
@@ -193,7 +236,7 @@ def test_another_server_is_recognised(serve, answer):
 
 def test_an_empty_caption_and_a_silent_server_are_sentences(serve):
     with pytest.raises(VelaturaError, match="returned an empty caption"):
-        write(serve(lambda *_: said("<think>nothing</think>")))
+        write(serve(lambda *_: answered("<think>nothing</think>")))
     waits: list[float] = []
     with pytest.raises(VelaturaError, match="does not answer"):
         server_captioner(CaptionServer("http://127.0.0.1:9", MODEL), waits.append)(picture())
@@ -201,7 +244,7 @@ def test_an_empty_caption_and_a_silent_server_are_sentences(serve):
 
 
 def test_a_server_lists_its_models(serve):
-    assert list_server_models(CaptionServer(serve(lambda *_: said("")).url, "")) == [MODEL, "llava"]
+    assert list_server_models(CaptionServer(serve(lambda *_: answered("")).url, "")) == [MODEL, "llava"]
 
 
 def test_words_about_the_medium_at_the_start_are_cut():

@@ -18,7 +18,7 @@ from trainers.data.check import check_images
 from trainers.data.dataset import Draw, Item, load_dataset, mask, pixels, placement
 from trainers.data.decode import UnreadableError
 from trainers.data.ingest import ingest, list_folder
-from trainers.data.source import Crop, parse_crop, read_source
+from trainers.data.source import Crop, parse_crop, read_source, split_masks
 from trainers.training.step.loss import error_by_image
 
 STILL, MIRRORED = Draw(0, False, (0.5, 0.5), ""), Draw(0, True, (0.5, 0.5), "")
@@ -63,6 +63,15 @@ def test_a_mask_of_any_size_covers_the_whole_picture(tmp_path: Path, size: tuple
     weights = mask(item_of(folder), STILL)
     assert weights is not None
     assert weights[0, 4, [0, 1, 2, 5, 6, 7]].tolist() == pytest.approx([1, 1, 1, 0, 0, 0])
+
+
+def test_a_mask_may_have_onetrainer_s_name(tmp_path: Path) -> None:
+    folder = write(tmp_path, pictures.scene(1, (64, 64)), stripes(255, 0, width=64, height=64))
+    named = mask(item_of(folder), STILL)
+    ours = next(folder.glob("*-mask.png"))
+    ours.rename(theirs := ours.with_name(ours.name.replace("-mask", "-masklabel")))
+    assert torch.equal(mask(item_of(folder), STILL), named)
+    assert split_masks(folder.glob("*.png"))[1] == [theirs]
 
 
 def test_a_crop_cuts_picture_and_mask_alike(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ FACTS = (512, "sd_v1", "stable-diffusion-v1", "sd1")
 
 class StableDiffusion1(UNetFamily):
     name = "sd1"
+    hub_names = ("stable-diffusion-v1", "stable-diffusion-1", "sd-v1")
     title = "Stable Diffusion 1"
     short_title = "SD 1.5"
     offered = HubBase(

@@ -11,6 +11,7 @@ from trainers.models.families.unet import ONE_ENCODER, UNetFamily
 
 class StableDiffusion2(UNetFamily):
     name = "sd2"
+    hub_names = ("stable-diffusion-2", "sd-v2")
     title = "Stable Diffusion 2"
     short_title = "SD 2"
     hub_tag = "stable-diffusion"

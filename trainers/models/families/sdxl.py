@@ -20,6 +20,7 @@ FACTS = (1024, "sdxl_base_v1-0", "stable-diffusion-xl-v1-base", "sdxl")
 
 class StableDiffusionXL(UNetFamily):
     name = "sdxl"
+    hub_names = ("stable-diffusion-xl", "sdxl")
     title = "Stable Diffusion XL"
     short_title = "SDXL"
     offered = HubBase(

@@ -18,23 +18,26 @@ SLOW = _("Steps take {ratio:.1f} times as long as before: {cause}.")
 
 
 class Pace:
-    """The median step of each stretch, beside the fastest so far."""
+    """The median step of each stretch, beside the fastest so far, for each size of batch."""
 
     def __init__(self, probe: Probe) -> None:
         self._probe, self._before = probe, probe()
-        self._latest: list[float] = []
-        self._usual = math.inf
+        self._latest: dict[int, list[float]] = {}
+        self._usual: dict[int, float] = {}
         self.is_slow = False
 
-    def note_step(self, seconds: float) -> Message | None:
-        """Note a step; a message if a slow stretch begins or ends."""
-        self._latest.append(seconds)
-        if len(self._latest) < STEPS or sum(self._latest) < SECONDS:
+    def note_step(self, seconds: float, size: int) -> Message | None:
+        """Note a step on batches of `size` values; a message if a slow stretch begins or ends."""
+        size = round(4 * math.log2(size))  # sizes within a fifth are one
+        latest = self._latest.setdefault(size, [])
+        latest.append(seconds)
+        if len(latest) < STEPS or sum(latest) < SECONDS:
             return None
-        now, step, self._latest = self._probe(), median(self._latest), []
+        now, step, usual = self._probe(), median(latest), self._usual.get(size, math.inf)
+        latest.clear()
         before, self._before = self._before, now
-        was_slow, self.is_slow = self.is_slow, step > SLOWER * self._usual
-        ratio, self._usual = step / self._usual, min(self._usual, step)
+        was_slow, self.is_slow = self.is_slow, step > SLOWER * usual
+        ratio, self._usual[size] = step / usual, min(usual, step)
         if self.is_slow == was_slow:
             return None
         return SLOW.format(ratio=ratio, cause=likely_cause(before, now)) if self.is_slow else USUAL

@@ -199,7 +199,8 @@ def _times(reading: Reading) -> None:
 def _average(reading: Reading) -> None:
     name = "train.ema_config.use_ema"
     if is_set(reading.foreign.get(name)):
-        reading.take(name, "train.ema", float(reading.foreign.get("train.ema_config.ema_decay") or 0.99))
+        reading.take(name, "train.ema", 0.99, how=NOT_IN_FILE.format(value=0.99))
+        reading.apply({"train.ema_config.ema_decay": Rule("train.ema", above)})
 
 
 def _output(reading: Reading) -> None:
@@ -239,7 +240,7 @@ def _prompts(reading: Reading) -> None:
     read_tables(reading, "sample.samples")
     if prompts := reading.settings.get("sample.prompts"):
         reading.settings["sample.prompts"] = [prompt.replace("[trigger]", word).strip(" ,") for prompt in prompts]
-    sides = {reading.foreign.get("sample.width"), reading.foreign.get("sample.height")} - {None}
-    if len(sides) == 1:
-        reading.take("sample.width", "sample.size", sides.pop())
+    width, height = (reading.foreign.get(f"sample.{side}") for side in ("width", "height"))
+    if width == height or not is_set(height):
+        reading.apply({"sample.width": Rule("sample.size", whole)})
         reading.leave("sample.height", "instead")

@@ -53,6 +53,7 @@ SIGNS = {
 """Names that identify its files."""
 KERNELS = ("*.conv1", "*.conv2", "*.conv")
 """Layers with kernels of 3×3, which have their own rank there."""
+BEFORE_NAME = re.compile(r"[,\s]+(?=[\w.]+=)")
 SECOND_RATE = "train.text_encoder_2_learning_rate"
 NOT_SAID = _("kohya's default: {value}")
 NO_BATCH = _("Epochs need one batch size, and the datasets differ in it.")
@@ -157,9 +158,10 @@ def _clip_skip(reading: Reading) -> None:
 
 
 def _arguments(value: Any) -> dict[str, Any]:
-    """Arguments such as `conv_dim=8`, in a list or a line."""
-    parts = value.split() if isinstance(value, str) else value if isinstance(value, list) else []
-    pairs = (str(part).partition("=") for part in parts)
+    """Arguments such as `conv_dim=8`, in a list or a line, which may have commas between and within them."""
+    lines = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    parts = (part for line in lines for part in BEFORE_NAME.split(str(line)))
+    pairs = (part.partition("=") for part in parts)
     return {name.strip(): value.strip().strip("\"'") for name, separator, value in pairs if separator}
 
 
@@ -318,7 +320,7 @@ def _rex(reading: Reading) -> None:
     with suppress(*UNREADABLE):
         reading.take("lr_scheduler_args", "train.rex_d", above(arguments.get("d", 0.9)), was=arguments.get("d", 0.9))
     with suppress(*UNREADABLE):
-        share = above(arguments.get("min_lr")) / float(reading.settings["train.learning_rate"])
+        share = above(arguments.get("min_lr")) / above(reading.settings.get("train.learning_rate"))
         reading.take("lr_scheduler_args", "train.floor", round(share, 6), was=arguments["min_lr"])
     reading.leave("lr_scheduler", "instead")
 

@@ -11,7 +11,17 @@ from contextlib import suppress
 from typing import Any
 
 from app.studio.settings.imports.reading import NOT_IN_FILE, Reading, Rule
-from app.studio.settings.imports.values import UNREADABLE, NotHereError, above, is_set, number, one_of, switch, whole
+from app.studio.settings.imports.values import (
+    ON,
+    UNREADABLE,
+    NotHereError,
+    above,
+    is_set,
+    number,
+    one_of,
+    switch,
+    whole,
+)
 from trainers.messages import Message as _
 
 FIRST_LEVEL = _("One less: the first one there is further noise of full resolution.")
@@ -42,7 +52,7 @@ def read_loss(reading: Reading) -> None:
 def _weighting(reading: Reading) -> None:
     """Take the weighting, which the scripts use only with a gamma, or the debiased one."""
     gamma, name = reading.foreign.get("min_snr_gamma"), "debiased_estimation_loss"
-    if is_set(reading.foreign.get(name)) and switch(reading.foreign[name]):
+    if reading.foreign.get(name) in ON:
         of_v = reading.settings.get("base.prediction") == "v_prediction"
         reading.take(name, "loss.weighting", "debiased-v" if of_v else "debiased")
         reading.leave("min_snr_gamma", "value", BOTH_WEIGHTS)

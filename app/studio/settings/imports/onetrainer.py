@@ -10,7 +10,7 @@ from app.studio.settings.epochs import DIFFERENT_REPEATS, SPREAD, Epoch, Picture
 from app.studio.settings.imports.onetrainer_names import CONCEPT, FOLDER_RULES, KINDS, KNOWN, RULES, SAME
 from app.studio.settings.imports.previews import read_tables
 from app.studio.settings.imports.reading import Reading, Rule
-from app.studio.settings.imports.report import Imported, Reason
+from app.studio.settings.imports.report import Imported, Left, Reason, shown
 from app.studio.settings.imports.values import UNREADABLE, above, is_set, number, one_of, whole
 from trainers.config.optimizers import ARGUMENTS, PRODIGIES
 from trainers.errors import VelaturaError
@@ -219,8 +219,12 @@ def _second_encoder(reading: Reading) -> None:
         reading.apply({"text_encoder_2.learning_rate": Rule("train.text_encoder_2_learning_rate", above)})
     for name in ("train", "layer_skip", "dropout_probability"):
         other = f"text_encoder_2.{name}"
-        if other in reading.foreign and reading.foreign[other] != reading.foreign.get(f"text_encoder.{name}"):
-            reading.leave(other, "value", _("Both text encoders have the same settings here."))
+        value = reading.foreign.get(other)
+        if other in reading.foreign and value != reading.foreign.get(f"text_encoder.{name}"):
+            sentence = _("Both text encoders have the same settings here.")
+            if name == "train":  # not by `leave`: off is a value too
+                reading.left.append(Left(other, shown(value), "value", sentence))
+            reading.leave(other, "value", sentence)
 
 
 def _concepts(reading: Reading) -> None:

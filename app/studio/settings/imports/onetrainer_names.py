@@ -80,6 +80,8 @@ KNOWN: Mapping[str, Reason] = because(
     path="output_model_destination workspace_dir cache_dir debug_dir lora_model_name vae.model_name",
     elsewhere="samples sample_definition_file_name train_device temp_device",
     concepts="concept_file_name",
+    value="timestep_distribution noising_weight noising_bias concepts.image.enable_resolution_override "
+    "concepts.image.resolution_override",
     masks="masked_training unmasked_probability unmasked_weight normalize_masked_area_loss "
     "masked_prior_preservation_weight",
     family="model_type frames unet.guidance_scale unet.attention_mask text_encoder_2.train",

@@ -16,7 +16,7 @@ from app.studio.settings.imports.aitoolkit import is_aitoolkit, read_aitoolkit
 from app.studio.settings.imports.command_line import read_command_line
 from app.studio.settings.imports.kohya_datasets import is_dataset_config
 from app.studio.settings.imports.kohya_names import TRAINING
-from app.studio.settings.imports.metadata import OF_THE_RUN, as_kohya, is_metadata, own_config
+from app.studio.settings.imports.metadata import as_kohya, find_settings, from_civitai, is_metadata, own_config
 from app.studio.settings.imports.report import Imported, Unsaid, shown
 from app.studio.settings.imports.values import LIMIT
 from app.studio.settings.plan import all_layers, from_table, method_of, values
@@ -77,7 +77,8 @@ def read_file(name: str, content: str) -> dict[str, Any]:
     if name.lower().endswith(".safetensors") and not is_metadata(table):
         raise VelaturaError("its metadata hold no settings of a training")
     if is_metadata(table):
-        table = own_config(table) or {key: value for key, value in table.items() if not OF_THE_RUN.fullmatch(key)}
+        table = own_config(table) or find_settings(table)
+    table = from_civitai(table) or table
     check_size(table)
     if len(_names(table) & onetrainer.SIGNS) >= ENOUGH:
         onetrainer.check_kind(table)
@@ -169,19 +170,36 @@ def find_unsaid(draft: Draft, imported: Imported) -> list[Unsaid]:
 
 def _says(table: Mapping[str, Any], key: str) -> bool:
     section, _, name = key.partition(".")
-    return name in table.get(section, {})
+    tables = [table.get(section, {}), *(table.get("data", {}).get("sets", {}).values() if section == "data" else ())]
+    return any(name in each for each in tables)
 
 
 def _read_yaml(content: str) -> Any:
-    """The plain data of a YAML text; ValueError if it is none, or repeats parts of itself (aliases)."""
+    """The data of a YAML text as in JSON; ValueError if it is none, too deep, or repeats parts of itself (aliases)."""
     import yaml
 
+    depth = 0
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, yaml.SafeLoader)):
-            raise ValueError("it repeats parts of itself")
-        return yaml.safe_load(content)
+        for event in yaml.parse(content, yaml.SafeLoader):  # as it parses: deep flows take quadratic time
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MOST_DEPTH:
+                raise ValueError(TOO_DEEP)
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError("it repeats parts of itself")
+        return _as_json(yaml.safe_load(content))
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
+    except (KeyError, AttributeError, IndexError, TypeError, OverflowError) as error:  # such as `!!bool maybe`
+        raise ValueError("one of its values is not of the type that it names") from error
+
+
+def _as_json(value: Any) -> Any:
+    """YAML's data with the types of JSON: names are text, and so are dates."""
+    if isinstance(value, Mapping):
+        return {str(name): _as_json(each) for name, each in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_as_json(each) for each in (sorted(value, key=str) if isinstance(value, set) else value)]
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _refuse(constant: str) -> Any:

@@ -254,7 +254,10 @@ class Reading:
             self.left.append(Left(name, "…" if SECRET.search(name) else shown(value), reason, sentence))
 
     def _refused(self) -> dict[str, str]:
-        """Errors of the config by setting: the named one, or the last one whose removal solves it."""
+        """Errors of the config by setting: the named one, or the last one whose removal solves it.
+
+        Without a setting others may have no effect, which is another error: those that cause none come first.
+        """
         problems = _problems(self.settings)
         wrong = {
             key: sentence
@@ -265,11 +268,13 @@ class Reading:
         if wrong or not problems:
             return wrong
         sentence = next(iter(problems.values()))
-        for key in reversed(self.settings):
-            rest = {other: value for other, value in self.settings.items() if other != key}
-            if sentence not in _problems(rest).values():
-                return {key: sentence}
-        return {}
+        after = {
+            key: _problems({other: value for other, value in self.settings.items() if other != key})
+            for key in reversed(self.settings)
+        }
+        solving = [key for key, problems in after.items() if sentence not in problems.values()]
+        ordered = sorted(solving, key=lambda key: (bool(after[key]), key not in sentence))
+        return dict.fromkeys(ordered[:1], sentence)
 
     def _drop(self, key: str, reason: Reason, sentence: str = "") -> None:
         del self.settings[key]

@@ -34,6 +34,8 @@ class NotHereError(ValueError):
 UNREADABLE = (ValueError, TypeError, OverflowError)
 """Errors of a conversion; NotHereError is a ValueError."""
 
+ON, OFF = (True, 1, "true", "True", "on", "ON"), (False, 0, "false", "False", "off", "OFF")
+
 LIMIT = 2**64
 """Bound of all numbers."""
 
@@ -68,9 +70,9 @@ def above(value: Any) -> float:
 
 def switch(value: Any) -> bool:
     """On or off."""
-    if value in (True, 1, "true", "True", "on", "ON"):
+    if value in ON:
         return True
-    if value in (False, 0, "false", "False", "off", "OFF"):
+    if value in OFF:
         return False
     raise NotHereError
 

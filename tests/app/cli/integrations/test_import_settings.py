@@ -187,3 +187,14 @@ def test_a_subset_or_concept_without_a_folder_does_not_count_the_current_one(
         assert run("import", name, "--json") == 0
         config = json.loads(capsys.readouterr().out)["config"]
         assert "steps" not in config.get("train", {}) and "images" not in config.get("data", {})
+
+
+def test_kohya_s_prompts_and_a_base_elsewhere_are_named_in_the_next_command(tmp_path: Path, capsys) -> None:
+    kohya, prompts, out = tmp_path / "kohya.json", tmp_path / "prompts.txt", tmp_path / "dusk.toml"
+    kohya.write_text(json.dumps({"network_dim": 8, "network_alpha": 4, "unet_lr": 1e-4, "optimizer": "AdamW",
+                                 "pretrained_model_name_or_path": "elsewhere.safetensors"}))  # fmt: skip
+    prompts.write_text("a fox --n blurry --d 7\n# nothing\na ship\n")
+    assert run("import", str(kohya), str(prompts), "--out", str(out)) == 0
+    assert tomllib.loads(out.read_text())["sample"]["prompts"] == ["a fox --n blurry --d 7", "a ship"]
+    assert f"velatura train {out} --base BASE --images DIR" in capsys.readouterr().err.replace("\n", "")
+    assert run("import", str(prompts)) == 1

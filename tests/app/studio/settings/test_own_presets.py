@@ -41,6 +41,8 @@ def test_a_preset_gives_the_same_settings_on_any_base(presets: OwnPresets) -> No
     (found,) = presets.list("ann")
     used = found.use(DRAFT)
     assert plan(used) == plan(INKY) and found.is_chosen(INKY.choices) and not found.is_chosen(DRAFT.choices)
+    folders = found.use(with_setting(DRAFT, "data.wildcards", "on"))
+    assert plan(folders).data.wildcards and found.is_chosen(folders.choices), "the pictures' settings stay"
     elsewhere = found.use(with_choices(DRAFT, base="owner/name"))
     assert plan(elsewhere) == plan(with_choices(INKY, base="owner/name"))
     lokr = with_setting(choose(DRAFT, "preset", "faithful"), "method.factor", "6")

@@ -31,6 +31,7 @@ from trainers.config.presets import find_preset
 from trainers.config.sections import ImageSet
 from trainers.errors import VelaturaError
 from trainers.messages import Message
+from trainers.models.bases.recognise import recommendation_of
 
 
 @pytest.fixture
@@ -179,6 +180,18 @@ def test_exported_settings_come_back_the_same(draft: Draft) -> None:
     back = from_table(draft, table)
     assert plan(back) == plan(made) and (back.name, back.trigger, back.prompts) == ("Dusk", "dusk", ("a fox", "an owl"))
     assert plan(from_table(made, table)) == plan(made)
+
+
+def test_settings_of_the_pictures_stay_when_others_are_read(draft: Draft) -> None:
+    made = with_folder_setting(with_setting(draft, "data.wildcards", "on"), "10_ink", "weight", "2")
+    made = with_setting(with_setting(made, "train.steps", "77"), "data.flip", "off")
+    published = recommendation_of("black-forest-labs/FLUX.1-dev")
+    assert published is not None
+    used = plan(from_table(made, published.settings))
+    assert used.data.wildcards and used.data.sets["10_ink"].weight == 2.0 and used.method.rank == 16
+    assert used.train.steps != 77 and used.data.flip, "those of the preset"
+    named = from_table(made, {**published.settings, "data": {"wildcards": False, "sets": {"ink": {"weight": 3.0}}}})
+    assert not plan(named).data.wildcards and list(plan(named).data.sets) == ["ink"]
 
 
 def test_settings_that_are_none_are_refused(draft: Draft) -> None:

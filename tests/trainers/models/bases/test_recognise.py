@@ -172,7 +172,12 @@ def test_the_recommendation_of_a_base(tmp_path: Path) -> None:
         "illustriousXL": "Illustrious XL", "noobai": None, "ponyDiffusion": "Pony Diffusion V6 XL", "plain": "SDXL",
     }  # fmt: skip
     assert recommendation_of("starter") is None
-    assert recommendation_of("black-forest-labs/FLUX.1-dev").title == "Flux.1"
+    for hub_id, title in {
+        "black-forest-labs/FLUX.1-dev": "Flux.1", "stabilityai/stable-diffusion-xl-base-1.0": "SDXL",
+        "stable-diffusion-v1-5/stable-diffusion-v1-5": "Stable Diffusion 1.5",
+    }.items():  # fmt: skip
+        assert recommendation_of(hub_id).title == title
+    assert recommendation_of("stabilityai/stable-diffusion-2-1") is None
 
 
 def test_a_licence_is_said_where_all_bases_of_a_kind_have_one(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ LOKR = one("method", {"name": "lokr", "rank": 2})
         *((both(one("train.optimizer", "schedule-free"), table), f"averages all steps itself .* {words}")
           for words, table in {"train.schedule = cosine": one("train.schedule", "cosine"),
                                "train.ema": one("train.ema", 0.9), "train.max_norm": one("train.max_norm", 1.0),
+                               "train.offload_optimizer": one("train.offload_optimizer", True),
                                "tokens.norm_prior": both(WORD, one("tokens.norm_prior", 0.5)),
                                "method.name = sora": one("method", {"name": "sora"})}.items()),
         (both(one("train.optimizer", "schedule-free"), one("method", {"name": "lora", "dora": True})),

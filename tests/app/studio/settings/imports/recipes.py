@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,6 +49,16 @@ KOHYA = {
     "train_on_input": True, "xformers": True, "use_cp": False, "weighted_captions": False,
 }  # fmt: skip
 """What the presets of kohya_ss have in common."""
+BUCKETS = {
+    "is_dreambooth": True, "batch_size_per_device": 4, "num_train_images": 120, "num_reg_images": 0,
+    "resolution": [1024, 1024], "enable_bucket": True, "min_bucket_reso": 256, "max_bucket_reso": 2048,
+    "tag_frequency": {"img": {"a fox": 12}}, "bucket_info": None,
+}  # fmt: skip
+SUBSET = {
+    "img_count": 12, "num_repeats": 10, "color_aug": False, "flip_aug": False, "random_crop": False,
+    "shuffle_caption": False, "keep_tokens": 0, "image_dir": "img", "class_tokens": None, "is_reg": False,
+}  # fmt: skip
+"""What metadata record of a dataset."""
 RECIPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ai-toolkit, Flux.1 on 24 GB": (
         "flux.yaml",
@@ -177,6 +188,84 @@ RECIPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "warmup_init=False)",
             "ss_batch_size_per_device": "4", "ss_gradient_checkpointing": "True", "ss_sd_model_name": "il.safetensors",
             "ss_network_args": "null", "ss_session_id": "12", "ss_tag_frequency": "{}", "modelspec.title": "dusk",
+        },
+    ),
+    "Easy Training Scripts, SDXL with CAME and REX": (
+        "style.json",
+        {
+            "pretrained_model_name_or_path": "sdxl.safetensors", "sdxl": True, "network_module": "networks.lora",
+            "network_dim": 32, "network_alpha": 16, "network_train_unet_only": True, "learning_rate": 1e-4,
+            "optimizer_type": "LoraEasyCustomOptimizer.came.CAME",
+            "optimizer_args": ["weight_decay=0.04", "betas=0.9,0.999,0.9999"],
+            "lr_scheduler_type": "LoraEasyCustomOptimizer.RexAnnealingWarmRestarts.RexAnnealingWarmRestarts",
+            "lr_scheduler_args": ["min_lr=1e-06", "gamma=0.9", "d=0.9"], "lr_warmup_steps": 0, "max_grad_norm": 1.0,
+            "ip_noise_gamma": 0.05, "scale_weight_norms": 1.0, "max_train_epochs": 10, "min_snr_gamma": 5,
+            "mixed_precision": "bf16", "save_precision": "bf16", "gradient_checkpointing": True, "seed": 23,
+            "cache_latents": True, "sdpa": True, "loss_type": "l2",
+            "datasets": [
+                {
+                    "resolution": 1024, "batch_size": 2, "enable_bucket": True,
+                    "subsets": [
+                        {"image_dir": "/train/2_ink", "num_repeats": 2, "caption_extension": ".txt", "keep_tokens": 1,
+                         "shuffle_caption": True},
+                        {"image_dir": "/train/1_chalk", "num_repeats": 1, "caption_extension": ".txt",
+                         "flip_aug": True, "caption_dropout_rate": 0.1},
+                    ],
+                }
+            ],
+        },
+    ),
+    "kohya, SD 1.5 with Prodigy schedule-free": (
+        "prodigy.json",
+        {
+            **KOHYA, "LoRA_type": "Standard", "sdxl": False, "optimizer": "ProdigyPlusScheduleFree",
+            "optimizer_type": "prodigyplus.ProdigyPlusScheduleFree", "optimizer_args": "d_coef=0.5 weight_decay=0.01",
+            "learning_rate": 1.0, "unet_lr": 1.0, "text_encoder_lr": 1.0, "lr_scheduler": "constant",
+            "network_dim": 16, "network_alpha": 16, "max_train_steps": 800, "epoch": 0, "train_batch_size": 2,
+            "max_resolution": "512,512", "noise_offset": 0, "max_grad_norm": 0, "seed": 7,
+        },
+    ),
+    "civitai, SDXL, its defaults": (
+        "style.safetensors",
+        {
+            "ss_network_module": "networks.lora", "ss_network_dim": "32", "ss_network_alpha": "16",
+            "ss_learning_rate": "0.0005", "ss_unet_lr": "0.0005", "ss_text_encoder_lr": "5e-05",
+            "ss_lr_scheduler": "cosine_with_restarts", "ss_max_train_steps": "1250", "ss_min_snr_gamma": "5.0",
+            "ss_noise_offset": "0.1", "ss_clip_skip": "None", "ss_mixed_precision": "bf16", "ss_seed": "42",
+            "ss_base_model_version": "sdxl_base_v1-0", "ss_sd_model_name": "sd_xl_base_1.0.safetensors",
+            "ss_optimizer": "transformers.optimization.Adafactor(scale_parameter=False,relative_step=False,"
+            "warmup_init=False)",
+            "ss_batch_size_per_device": "4", "ss_gradient_checkpointing": "True", "ss_network_args": "null",
+            "ss_datasets": json.dumps([{**BUCKETS, "subsets": [{**SUBSET, "shuffle_caption": True}]}]),
+        },
+    ),
+    "civitai's trainer, SDXL, its form": (
+        "civitai.json",
+        {
+            "params": {
+                "engine": "kohya", "unetLR": 0.0005, "textEncoderLR": 0.00005, "optimizerType": "Adafactor",
+                "optimizerArgs": "scale_parameter=False, relative_step=False, warmup_init=False", "networkDim": 32,
+                "networkAlpha": 16, "lrScheduler": "cosine_with_restarts", "lrSchedulerNumCycles": 3,
+                "maxTrainEpochs": 10, "numRepeats": 2, "targetSteps": 1050, "trainBatchSize": 4, "resolution": 1024,
+                "loraType": "lora", "enableBucket": True, "shuffleCaption": False, "keepTokens": 0, "clipSkip": 1,
+                "flipAugmentation": True, "minSnrGamma": 5, "noiseOffset": 0.1,
+            }
+        },
+    ),
+    "civitai, Flux.1, its defaults": (
+        "flux.safetensors",
+        {
+            "ss_network_module": "networks.lora_flux", "ss_network_dim": "32", "ss_network_alpha": "32",
+            "ss_learning_rate": "0.0001", "ss_unet_lr": "0.0001", "ss_text_encoder_lr": "0",
+            "ss_lr_scheduler": "constant", "ss_max_train_steps": "2000", "ss_noise_offset": "None",
+            "ss_mixed_precision": "bf16", "ss_seed": "42", "ss_base_model_version": "flux1",
+            "ss_sd_model_name": "flux1-dev.safetensors", "ss_guidance_scale": "1.0",
+            "ss_timestep_sampling": "sigmoid", "ss_model_prediction_type": "raw", "ss_discrete_flow_shift": "3.0",
+            "ss_optimizer": "bitsandbytes.optim.adamw.AdamW8bit", "ss_batch_size_per_device": "1",
+            "ss_gradient_checkpointing": "True", "ss_network_args": '{"train_t5xxl": false}',
+            "ss_datasets": json.dumps(
+                [{**BUCKETS, "batch_size_per_device": 1, "subsets": [{**SUBSET, "num_repeats": 1}]}]
+            ),
         },
     ),
 }  # fmt: skip

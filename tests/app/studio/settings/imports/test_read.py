@@ -480,3 +480,33 @@ def test_a_report_is_bounded(table: dict[str, object], sentence: str) -> None:
 def test_blanks_in_a_script_are_read_once() -> None:
     blanks = " " * 190_000
     assert read_file("train.sh", f"a=b{blanks}c\n{CALL} 4") == {"network_dim": "4"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("!!bool maybe", "!!timestamp soon", '!!int ""', "{[a]: 1}", "*x", "&x [*x]", "2020-13-45"),
+        *("[" * 90_000, "{a: " * 40_000, "[[1, [" * 30_000),
+    ],
+)
+def test_a_broken_or_endlessly_deep_yaml_is_refused_in_words(value: str) -> None:
+    with pytest.raises(VelaturaError, match="it is neither TOML, nor JSON, nor YAML"):
+        read_file("job.yaml", f"job: extension\nconfig: {value}")
+
+
+def test_names_and_dates_of_yaml_are_text() -> None:
+    table = read_file("job.yaml", "job: extension\n1: 2020-01-02\nset: !!set {b, a}\nconfig: {null: 1.5}")
+    assert table == {"job": "extension", "1": "2020-01-02", "set": ["a", "b"], "config": {"None": 1.5}}
+
+
+def test_what_depends_on_a_refused_setting_stays() -> None:
+    kohya = INTERFACE | {"LoRA_type": "Standard", "scale_weight_norms": 1, "dora_wd": True, "loss_type": "huber",
+                         "huber_schedule": "exponential", "lr_scheduler": "cosine_with_min_lr",
+                         "lr_scheduler_min_lr_ratio": 0.1}  # fmt: skip
+    imported = read_foreign(read_file("a.json", json.dumps(kohya)))
+    assert imported is not None
+    train, loss = imported.table["train"], imported.table["loss"]
+    assert (train["floor"], loss["kind"], loss["huber_schedule"]) == (0.1, "huber", "exponential")
+    assert [setting.name for setting in imported.left if setting.reason == "refused"] in (
+        ["scale_weight_norms"], ["dora_wd"],
+    )  # fmt: skip

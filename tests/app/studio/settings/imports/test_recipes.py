@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,19 @@ from app.studio.settings.imports.read import read_file, read_foreign
 from app.studio.settings.imports.report import Imported
 from app.studio.settings.plan import from_table, plan
 from tests.app.studio.settings.imports.recipes import RECIPES
-from tests.trainers.tiny_runs import cut_and_resume, equal, quick_settings, style_tensors, write_images
-from trainers.config.build import as_table
-from trainers.training.train import train
+from tests.tiny_flow import tiny_flow_folder
+from tests.trainers.processes import training_process, wait_for
+from tests.trainers.tiny_runs import equal, quick_settings, style_tensors, write_images
+from trainers.config.build import as_table, build_config
+from trainers.config.config import Config
+from trainers.data.repeats import read_folders, read_repeats
+from trainers.errors import VelaturaError
+from trainers.runs.run import Run
+from trainers.training.prepare import prepare
+from trainers.training.train import resume, train
 
 TWELVE = Pictures(12, 120)
+FOLDERS = Pictures(6, 9, {"2_ink": 3, "1_chalk": 3})
 CHANGES = ("value", "algorithm", "refused", "unknown", "method", "epochs")
 """Reasons of settings that are left out and may change the result."""
 LORA = {"method.name": "lora", "targets.unet": "attn-mlp", "targets.text_encoder": "none"}
@@ -97,13 +106,57 @@ EXPECTED: Mapping[str, tuple[dict[str, Any], dict[str, str]]] = {
         },
         {},
     ),
+    "Easy Training Scripts, SDXL with CAME and REX": (
+        LORA | {
+            "method.rank": 32, "method.alpha": 16.0, "train.optimizer": "came", "train.learning_rate": 1e-4,
+            "train.optimizer_args": "betas=0.9,0.999,0.9999", "train.weight_decay": 0.04, "train.schedule": "rex",
+            "train.rex_d": 0.9, "train.floor": 0.01, "train.max_norm": 1.0, "train.steps": 50, "train.batch_size": 2,
+            "loss.input_perturbation": 0.05, "loss.weighting": "min-snr", "data.resolution": 1024,
+            "data.max_aspect": 4.0,
+        },
+        {},
+    ),
+    "kohya, SD 1.5 with Prodigy schedule-free": (
+        LORA | KOHYA | {
+            "targets.text_encoder": "attn-mlp", "train.optimizer": "prodigy-schedule-free", "train.d_coef": 0.5,
+            "train.weight_decay": 0.01, "train.learning_rate": 1.0, "train.max_grad_norm": 0.0, "train.steps": 800,
+            "train.schedule": "constant",
+        },
+        {},
+    ),
+    "civitai, SDXL, its defaults": (
+        LORA | {
+            "targets.text_encoder": "attn-mlp", "method.rank": 32, "method.alpha": 16.0, "train.optimizer": "adafactor",
+            "train.learning_rate": 5e-4, "train.text_encoder_learning_rate": 5e-5, "train.steps": 1250,
+            "train.batch_size": 4, "train.schedule": "cosine", "loss.noise_offset": 0.1, "loss.weighting": "min-snr",
+            "data.resolution": 1024, "data.shuffle_tags": True, "data.max_aspect": 4.0,
+        },
+        {},
+    ),
+    "civitai's trainer, SDXL, its form": (
+        LORA | {
+            "targets.text_encoder": "attn-mlp", "method.rank": 32, "method.alpha": 16.0, "train.optimizer": "adafactor",
+            "train.learning_rate": 5e-4, "train.text_encoder_learning_rate": 5e-5, "train.steps": 1050,
+            "train.batch_size": 4, "train.schedule": "cosine", "train.cycles": 3, "loss.noise_offset": 0.1,
+            "loss.min_snr_gamma": 5.0, "data.resolution": 1024, "data.flip": True,
+        },
+        {},
+    ),
+    "civitai, Flux.1, its defaults": (
+        LORA | {
+            "method.rank": 32, "method.alpha": 32.0, "train.optimizer": "adamw8bit", "train.learning_rate": 1e-4,
+            "train.schedule": "constant", "train.steps": 2000, "train.batch_size": 1, "loss.weighting": "none",
+            "loss.timesteps": "logit-normal 0 1", "base.guidance": 1.0, "data.resolution": 1024, "data.max_aspect": 4.0,
+        },
+        {},
+    ),
 }  # fmt: skip
 
 
 def read(name: str) -> Imported:
     file, table = RECIPES[name]
     content = yaml.safe_dump(dict(table)) if file.endswith(".yaml") else json.dumps(table)
-    imported = read_foreign(read_file(file, content), TWELVE)
+    imported = read_foreign(read_file(file, content), FOLDERS if "datasets" in table else TWELVE)
     assert imported is not None
     return imported
 
@@ -118,26 +171,93 @@ def test_a_recipe_becomes_a_config_and_what_is_left_out_has_its_reason(name: str
     assert len(named) > 6 and not {setting.reason for setting in imported.left} & {"unknown"}
 
 
-TRAINED = (
-    "ai-toolkit, Z-Image with preserved output", "OneTrainer, SD 1.5", "kohya_ss, SDXL with Prodigy",
-    "kohya_ss, LoHA on SD 1.5", "civitai, Illustrious, from a file's metadata",
-)  # fmt: skip
+def paths_of(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value inside tables and lists."""
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for name, each in inner:
+        yield (*at, name)
+        yield from paths_of(each, (*at, name))
+
+
+def with_value(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    first, *rest = path
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value)
+    changed = {name: with_value(each, tuple(rest), new) if name == first else each for name, each in inner}
+    return changed if isinstance(value, Mapping) else list(changed.values())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_damaged_value_anywhere_is_left_out_or_refused_in_words(name: str) -> None:
+    file, table = RECIPES[name]
+    for path in paths_of(table):
+        for damage in ("maybe", [[1], {"a": 2}], {"a": {"b": 1}}, -1, None):
+            try:
+                damaged = read_file(f"{file}.json", json.dumps(with_value(table, path, damage)))
+                imported = read_foreign(damaged, FOLDERS)
+                assert imported is None or build_config({"name": "style"}, imported.table)
+            except VelaturaError as error:
+                assert len(error.message) > 10
+
+
+TRAINED: Mapping[str, str] = {
+    "Easy Training Scripts, SDXL with CAME and REX": "sdxl",
+    "kohya, SD 1.5 with Prodigy schedule-free": "sd1",
+    "civitai, SDXL, its defaults": "sdxl",
+    "civitai, Flux.1, its defaults": "flux",
+    "ai-toolkit, Z-Image with preserved output": "z-image",
+}
+"""The family of each recipe's base."""
+FLOWS = ("flux", "z-image")
 SMALL = {
-    "train": {"steps": 4, "warmup": 0, "batch_size": 2, "accumulation": 1, "precision": "fp32"},
-    "data": {"resolution": 32}, "sample": {}, "save": {}, "base": {},
+    "train": {"steps": 12, "warmup": 0, "batch_size": 2, "accumulation": 1, "precision": "fp32", "optimizer": ""},
+    "data": {"resolution": 32, "more_resolutions": ()}, "save": {"every": 2, "precision": "fp32"}, "base": {},
+    "sample": {},
 }  # fmt: skip
-"""What a tiny base on a processor has otherwise."""
+"""What a tiny base on a processor has otherwise; 8-bit states need a card."""
+
+
+@pytest.fixture(scope="module")
+def bases(tiny_bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("bases")
+    return tiny_bases | {family: tiny_flow_folder(family, folder / family) for family in FLOWS}
+
+
+def small_run(name: str, base: Path, images: Path) -> Config:
+    """A recipe's config with fewer and smaller steps."""
+    table = {section: value for section, value in read(name).table.items() if isinstance(value, Mapping)}
+    small = {section: {**table.get(section, {}), **SMALL[section]} if SMALL[section] else {} for section in SMALL}
+    small["train"]["optimizer"] = table["train"].get("optimizer", "adamw").removesuffix("8bit")
+    if TRAINED[name] in FLOWS:
+        small["sample"]["sampler"] = "euler"
+    for folder in ("2_ink", "1_chalk"):
+        write_images(images / folder)
+    return quick_settings(base, images, table | small)
 
 
 @pytest.mark.parametrize("name", TRAINED)
 @pytest.mark.usefixtures("no_pictures")
-def test_a_recipe_trains_and_a_cut_run_ends_with_the_same_bits(
-    name: str, tiny_bases: Mapping[str, Path], tmp_path: Path
+def test_a_recipe_trains_and_a_killed_run_ends_with_the_same_bits(
+    name: str, bases: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    table = {section: value for section, value in read(name).table.items() if isinstance(value, Mapping)}
-    small = {section: {**table.get(section, {}), **SMALL[section]} if SMALL[section] else {} for section in SMALL}
-    config = quick_settings(tiny_bases["sd1"], write_images(tmp_path / "images"), table | small)
+    config = small_run(name, bases[TRAINED[name]], tmp_path / "images")
     whole = train(config, tmp_path / "whole")
-    again = cut_and_resume(config, tmp_path / "cut", 2)
-    assert whole.steps == 4 and equal(style_tensors(whole.style), style_tensors(again.style))
-    assert any(tensor.any() for tensor in style_tensors(whole.style).values())
+    run = Run(tmp_path / "killed" / config.name)
+    with training_process(config, tmp_path / "killed") as process:
+        wait_for("checkpoint", 2, run, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert 2 <= run.checkpoint_steps()[-1] < 12 and not run.style.exists()
+    again = resume(run)
+    assert whole.steps == again.steps == 12 and equal(style_tensors(whole.style), style_tensors(again.style))
+    trained = [tensor for name, tensor in style_tensors(whole.style).items() if "lora_up" in name or "lora_B" in name]
+    assert len(trained) > 4 and all(tensor.any() for tensor in trained)
+
+
+def test_folders_of_a_recipe_train_with_their_own_settings(bases: Mapping[str, Path], tmp_path: Path) -> None:
+    config = small_run("Easy Training Scripts, SDXL with CAME and REX", bases["sdxl"], tmp_path / "images")
+    assert config.data.sets["1_chalk"].flip and config.data.sets["2_ink"].keep_tags == 1
+    run = prepare(config, tmp_path)
+    assert sorted(read_folders(run.dataset).values()) == ["1_chalk"] * 3 + ["2_ink"] * 3
+    assert sorted(read_repeats(run.dataset).values()) == [2, 2, 2]
