@@ -33,8 +33,13 @@ def read_folder_name(name: str) -> tuple[int, str]:
 
 def repeats_of(picture: str) -> tuple[int, str]:
     """The repeats of a picture and the words after them, from the nearest folder in its path that has any."""
+    return read_folder_name(numbered_folder(picture))
+
+
+def numbered_folder(picture: str) -> str:
+    """The nearest folder in a picture's path that has repeats; "" without one."""
     folders = reversed(PurePosixPath(picture.replace("\\", "/")).parts[:-1])
-    return read_folder_name(next((name for name in folders if FOLDER.fullmatch(name)), ""))
+    return next((name for name in folders if FOLDER.fullmatch(name)), "")
 
 
 def suggest_trigger(pictures: Iterable[str]) -> str:

@@ -9,10 +9,12 @@ from typing import Literal
 
 from app.studio.dataset.drafts import WHOLE, Change, Draft, LeftOut, Picture, Region, Undo
 from trainers.data.captions import as_wildcard, one_line
+from trainers.data.repeats import numbered_folder
 
 Aspect = Literal["1:1", "4:3", "3:2", "16:9", "3:4", "2:3", "9:16"]
 """Aspect ratios to crop to, width to height."""
 MOST_LETTERS = 2000
+BETWEEN_TAGS = re.compile(r",(?![^{}]*\})")
 MOST_TRIGGER = 80
 CLEARED = ("trigger", "left_out", "name", "prompts", "clone_of", "started")
 """Fields of a draft that a fresh start clears with the pictures, kept in its undo step."""
@@ -180,7 +182,7 @@ def replacements(draft: Draft, find: str, replace: str, identifiers: Collection[
 
 def with_words(draft: Draft, identifiers: Collection[str], words: str, after: bool) -> Draft:
     """Add words to captions as tags, unless a caption has them."""
-    added = [tag.strip() for tag in clean(words).split(",") if tag.strip()]
+    added = [tag for tag in split_tags(clean(words)) if tag]
 
     def joined(caption: str) -> str:
         known = _tags(caption)
@@ -198,7 +200,7 @@ def without_words(draft: Draft, identifiers: Collection[str], words: str) -> Dra
 
     def cleared(caption: str) -> str:
         if words.casefold() in _tags(caption):
-            return ", ".join(tag.strip() for tag in caption.split(",") if tag.strip().casefold() != words.casefold())
+            return ", ".join(tag for tag in split_tags(caption) if tag.casefold() != words.casefold())
         if not pattern.search(caption):
             return caption
         return _without_gaps(one_line(pattern.sub("", caption)))
@@ -213,14 +215,25 @@ def _without_gaps(caption: str) -> str:
 
 
 def _tags(caption: str) -> set[str]:
-    return {tag.strip().casefold() for tag in caption.split(",")}
+    return {tag.casefold() for tag in split_tags(caption)}
+
+
+def split_tags(caption: str) -> list[str]:
+    """The tags of a caption; commas inside `{a, b|c}` separate none."""
+    return [tag.strip() for tag in BETWEEN_TAGS.split(caption)]
 
 
 def with_folder(draft: Draft, identifiers: Collection[str], folder: str) -> Draft:
-    """Put pictures into a folder, by their names, undoably; a folder's pictures may have settings of their own."""
+    """Put pictures into a folder, by their names, undoably; a folder's pictures may have settings of their own.
+
+    It is inside the folder that has their repeats (`10_fox`), if any.
+    """
     folder = re.sub(r"[\\/]+", "-", one_line(folder)).strip(". ")[:MOST_TRIGGER]
     names = {
-        picture.id: (picture.name, f"{folder}/{PurePosixPath(picture.name).name}")
+        picture.id: (
+            picture.name,
+            str(PurePosixPath(numbered_folder(picture.name), folder, PurePosixPath(picture.name).name)),
+        )
         for picture in draft.pictures
         if folder and picture.id in identifiers and PurePosixPath(picture.name).parent.name != folder
     }

@@ -6,6 +6,7 @@ import pytest
 
 from app.studio.dataset import edits
 from app.studio.dataset.drafts import Draft, LeftOut, Picture, Region
+from trainers.data.repeats import repeats_of
 
 
 def draft_of(*captions: str) -> Draft:
@@ -29,6 +30,9 @@ def test_words_are_added_to_those_that_are_selected_and_taken_back_at_once() -> 
     once = edits.with_words(draft, {"3"}, "calm sea, dusk", after=True)
     twice = edits.with_words(once, {"3"}, "calm sea", after=True)
     assert captions(twice)[3] == "Dusk, a house, calm sea", "what is there already is not added again"
+    wildcards = edits.with_words(draft_of("{at dusk|calm, at sea}"), {"0"}, "at sea, {red, old|new} boat", after=True)
+    assert captions(wildcards) == ["{at dusk|calm, at sea}, at sea, {red, old|new} boat"]
+    assert edits.with_words(wildcards, {"0"}, "{red, old|new} boat", after=True) == wildcards
 
 
 @pytest.mark.parametrize(
@@ -41,6 +45,7 @@ def test_words_are_added_to_those_that_are_selected_and_taken_back_at_once() -> 
         ("red boat, sea", "red, sea"),
         ("Boat", ""),
         ("a house", "a house"),
+        ("a house, {boat, sail|sea}, boat", "a house, {boat, sail|sea}"),  # commas inside a wildcard separate no tags
     ],
 )
 def test_words_are_removed_as_tags_or_as_words(caption: str, left: str) -> None:
@@ -161,3 +166,13 @@ def test_pictures_are_grouped_under_a_name_and_taken_back() -> None:
     )
     assert edits.with_folder(again, {"0"}, "sea") == again and edits.with_folder(draft, {"0"}, " / ") != draft
     assert edits.with_folder(draft, {"0"}, "  ") == draft
+
+
+def test_a_group_lies_inside_the_folder_that_has_its_repeats() -> None:
+    names = ("10_fox/old/0.png", "10_fox/1.png")
+    pictures = tuple(Picture(id=str(k), name=name, size=(8, 8), caption="") for k, name in enumerate(names))
+    draft = Draft(id="d", public="p", pictures=pictures)
+    for folder in ("ink", "sea"):
+        draft = edits.with_folder(draft, {"0", "1"}, folder)
+        assert [picture.name for picture in draft.pictures] == [f"10_fox/{folder}/0.png", f"10_fox/{folder}/1.png"]
+        assert {repeats_of(picture.name) for picture in draft.pictures} == {(10, "fox")}
