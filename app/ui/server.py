@@ -80,6 +80,7 @@ LAUNCH: dict[str, Any] = {
     "show_error": False,
     "quiet": True,
     "prevent_thread_lock": True,
+    "_frontend": False,  # else a page that takes a busy machine more than three seconds ends the studio
 }
 """Launch options that override Gradio's environment variables."""
 

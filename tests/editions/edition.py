@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.processes.process import own_identity
+from tests.golden.measure import is_recorded_make
 
 EDITIONS = ("first", "second")
 PASSWORDS = ("--auth", "ann:ink-and-paper")
@@ -42,6 +43,11 @@ class Edition:
         """The methods that trained a run `method-NAME`."""
         return [path.name.removeprefix("method-") for path in sorted(self.outputs.glob("method-*"))]
 
+    @property
+    def keeps_bits(self) -> bool:
+        """Whether its runs train to the same bits here: the second one was made on another processor."""
+        return self.name == "first" and is_recorded_make(self.facts["torch"])
+
     def check_base(self) -> None:
         """Fail where the base that was made is not the one that the runs were trained on."""
         found = sha256()
@@ -61,4 +67,10 @@ def unpack(name: str, folder: Path) -> Edition:
         if "boot" in columns:  # and before its last start
             queue.execute("UPDATE jobs SET boot = 'an earlier one' WHERE boot != ''")
     queue.close()
-    return Edition(name, folder, json.loads((folder / "facts.json").read_text(encoding="utf-8")))
+    return Edition(name, folder, read_facts(folder))
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What was noted when the edition was made: `torch`, the digests of its base and of a style, and more."""
+    facts: dict[str, Any] = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    return facts

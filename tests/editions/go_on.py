@@ -6,7 +6,6 @@ interrupted run is trained to its end. Prints lines of an edition, a run, and it
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -18,7 +17,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Store
 from tests.app.command import call
 from tests.app.jobs.working import do_next
-from tests.golden.measure import is_recorded_make
+from tests.editions.edition import Edition, read_facts
 from tests.tiny import tiny_folder
 from tests.trainers.hurry import hurrying, without_pictures
 from tests.trainers.tiny_runs import stopping_at
@@ -55,7 +54,7 @@ def go_on(edition: str, store: Store, with_interrupted: bool) -> None:
     while store.line():
         view = do_next(store)
         print(edition, view.job.name, view.state)
-    if with_interrupted and not is_recorded_make(json.loads(Path("facts.json").read_text(encoding="utf-8"))["torch"]):
+    if with_interrupted and not Edition(edition, Path(), read_facts(Path())).keeps_bits:
         train_uncut(open_run(Path("outputs/interrupted")).config())
 
 

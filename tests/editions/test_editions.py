@@ -24,7 +24,7 @@ from tests.app.command import call
 from tests.app.ui.server import Process
 from tests.editions.edition import EDITIONS, PASSWORDS, Edition, unpack
 from tests.forked import ForkedProcess
-from tests.golden.measure import PORTABLE, is_recorded_make
+from tests.golden.measure import PORTABLE
 from tests.trainers.tiny_runs import equal
 
 GoneOn = tuple[dict[str, Edition], list[list[str]]]
@@ -119,7 +119,7 @@ def test_a_waiting_run_is_trained_and_a_finished_one_cloned(gone_on, pristine):
     edition, said = gone_on
     assert (said["waiting"], said["again"]) == ("finished", "finished") and style_of(edition, "waiting")
     again, before = style_of(edition, "again"), style_of(pristine, "method-lora")
-    if is_recorded_make(edition.facts["torch"]):
+    if edition.keeps_bits:
         assert equal(again, before)
     else:
         assert_near(again, before)
@@ -134,7 +134,7 @@ def test_an_interrupted_run_ends_as_an_uncut_one(all_gone_on, extent):
     for name in names:
         edition = editions[name]
         style = style_of(edition, "interrupted")
-        if is_recorded_make(edition.facts["torch"]):
+        if edition.keeps_bits:
             assert digest(style) == edition.facts["style"]["interrupted"]
         else:
             assert_near(style, load_file(edition.folder / "uncut/interrupted/style/interrupted.safetensors"))

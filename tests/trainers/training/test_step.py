@@ -48,14 +48,15 @@ def step(session: Session, monkeypatch: pytest.MonkeyPatch) -> Step:
         """The i-th batch's loss is its factor times the mean of all outputs' squares."""
         layers, x = [site.layer for site in session.network.sites], make_input()
 
-        def loss(session: Session, batch: int, *_: Any) -> tuple[Tensor, Tensor]:
-            value = factors[batch] * layers[0](x).square().mean()
+        def loss(session: Session, batch: SimpleNamespace, *_: Any) -> tuple[Tensor, Tensor]:
+            value = factors[batch.index] * layers[0](x).square().mean()
             return value, value
 
         monkeypatch.setattr(loop, "_loss", loss)
         train = {"learning_rate": 1.0, "accumulation": len(factors), "max_grad_norm": 0.0, **settings}
         session.config = quick_settings("unused", Path("unused"), {"train": train})
-        batches, reached = SimpleNamespace(make=lambda index: index), SimpleNamespace(reaches=True)
+        batches = SimpleNamespace(make=lambda index: SimpleNamespace(index=index, noisy=torch.zeros(1)))
+        reached = SimpleNamespace(reaches=True)
         optimizer = torch.optim.SGD(parameter_groups(session.network, session.config.train))
         before = row(session)
         with session.network.training_step(0, of=1) as now:
