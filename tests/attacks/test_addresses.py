@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.app.ui.api_client import connect
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import blank_page
 from tests.attacks.conftest import Site
@@ -79,9 +80,9 @@ def test_no_value_fetches_it(open_studio: Process, stranger: Site, kind: str) ->
 
 
 def test_a_client_that_names_an_address_is_refused(open_studio: Process, stranger: Site) -> None:
-    from gradio_client import Client, handle_file
+    from gradio_client import handle_file
 
-    client = Client(open_studio.url, verbose=False)
+    client = connect(open_studio.url)
     with pytest.raises(httpx.HTTPStatusError, match="400"):
         client.predict([handle_file(f"{stranger.url}/a.png")], api_name="/upload")
     assert stranger.asked == []

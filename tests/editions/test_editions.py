@@ -21,6 +21,7 @@ from app.studio.dataset.drafts import Drafts
 from app.studio.paths import Paths
 from app.studio.settings.own_presets import OwnPresets
 from tests.app.command import call
+from tests.app.ui.api_client import connect
 from tests.app.ui.server import Process
 from tests.editions.edition import EDITIONS, PASSWORDS, Edition, unpack
 from tests.forked import ForkedProcess
@@ -187,9 +188,7 @@ def test_the_studio_shows_what_there_was_to_whoever_was_logged_in(studio):
         cookies = {"velatura-login": edition.facts["login"]}
         answer = httpx.get(process.url, cookies=cookies, headers={"accept": "text/html"})
         assert answer.status_code == 401 and "</html>" in answer.text, "its logins could not be ended: renewed"
-    from gradio_client import Client
-
-    client = Client(process.url, auth=("ann", "ink-and-paper"), verbose=False)
+    client = connect(process.url, auth=("ann", "ink-and-paper"))
     styles = {style["name"]: style["id"] for style in client.predict("", 1, api_name="/styles")["styles"]}
     more = {"first": {"elsewhere"}, "second": {"word", "ranks-r2", "ranks-r4"}}[edition.name]
     assert styles.keys() >= {"Harbour", *more} | {f"method-{name}" for name in edition.methods}

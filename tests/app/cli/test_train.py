@@ -77,6 +77,7 @@ def test_stop_and_resume(tmp_path: Path, tiny_bases: dict[str, Path]) -> None:
         trained = call(*words, "--json")
     asked = asking.result()
     assert trained.code == 0, trained.err
+    assert "note: --preset recommended is known for Stable Diffusion 1.5, from " in " ".join(trained.err.split())
     assert asked.code == 0 and f"velatura resume {quote(str(run))}" in asked.err
     steps = json.loads(trained.out)["steps"]
     assert 1 <= steps < 5000

@@ -28,6 +28,7 @@ from app.studio.runs.notes import write_notes
 from app.studio.services import open_services
 from app.ui.api import Api
 from app.ui.api_sweeps import SweepApi
+from tests.app.ui.api_client import connect
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.user_files import write_pictures
@@ -49,9 +50,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 
 @pytest.fixture(scope="module")
 def client(place: Process) -> Any:
-    from gradio_client import Client
-
-    return Client(place.url, verbose=False)
+    return connect(place.url)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from app.ui.api_sweeps import SweepApi
+from tests.app.ui.api_client import connect
 from tests.app.ui.server import Process
 from tests.trainers.data.pictures import scene
 
@@ -129,7 +130,5 @@ def run_in_node(program: str, place: Path, *words: str) -> subprocess.CompletedP
 
 def counts(studio: Process) -> list[str]:
     """How many methods, presets and bases there are, as the examples print them."""
-    from gradio_client import Client
-
-    client = Client(studio.url, verbose=False)
+    client = connect(studio.url)
     return [str(len(client.predict(api_name=name))) for name in ("/methods", "/presets", "/bases")]

@@ -36,6 +36,7 @@ from app.studio.styles.library import StyleLibrary
 from app.ui.components.events import PageEvent, read_event
 from app.ui.pages import PAGES
 from tests.app.jobs.working import CPU
+from tests.app.ui.api_client import connect
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import blank_page
@@ -90,9 +91,7 @@ class Shared:
         return files | {"rows": repr(rows).encode()}
 
     def visitor(self, name: str, password: str) -> Visitor:
-        from gradio_client import Client
-
-        client = Client(self.process.url, auth=(name, password), verbose=False)
+        client = connect(self.process.url, auth=(name, password))
         return Visitor(self.process.url, httpx.Client(cookies=dict(client.cookies), timeout=60), client)
 
 
@@ -329,17 +328,13 @@ def test_one_looks_at_anothers_things_and_is_told_whose_they_are(shared: Shared,
 
 
 def test_an_admin_changes_what_is_anothers_and_empties_only_their_own_trash(shared: Shared) -> None:
-    from gradio_client import Client
     from gradio_client.exceptions import AppError
 
     database = PeopleDatabase(shared.paths.people)
     tokens = Tokens(database)
     token, secret = tokens.make("eve", "script")
     _, bobs = tokens.make("bob", "his")
-    eve, bob = (
-        Client(shared.process.url, headers={"Authorization": f"Bearer {each}"}, verbose=False)
-        for each in (secret, bobs)
-    )
+    eve, bob = (connect(shared.process.url, headers={"Authorization": f"Bearer {each}"}) for each in (secret, bobs))
     with pytest.raises(AppError, match=r"belongs to ann.* \[not_yours\]"):
         bob.predict("dusk", api_name="/delete")
     assert eve.predict(api_name="/empty") == {"deleted": 0, "bytes": 0}

@@ -16,6 +16,7 @@ from playwright.sync_api import expect
 from starlette._utils import get_route_path
 
 from app.ui.middleware.proxy import ForwardedMiddleware, check_root_path
+from tests.app.ui.api_client import connect
 from tests.app.ui.asking import ask, inner
 from tests.app.ui.server import Process, free_port
 from tests.app.ui.visitor import add, blank_page, listen
@@ -103,9 +104,7 @@ def test_every_page_works_below_the_path(proxy: Proxy, browser: Any, tmp_path: P
 
 
 def test_programs_work_below_the_path(proxy: Proxy) -> None:
-    from gradio_client import Client
-
-    client = Client(f"http://127.0.0.1:{proxy.port}{PREFIX}/", auth=("ann", "pear-tree"), verbose=False)
+    client = connect(f"http://127.0.0.1:{proxy.port}{PREFIX}/", auth=("ann", "pear-tree"))
     assert client.predict(api_name="/bases")[0]["model"] == "starter"
     assert proxy.strays == []
 

@@ -15,6 +15,7 @@ from playwright.sync_api import expect
 
 from app.ui.components import text
 from tests.app.command import call
+from tests.app.ui.api_client import connect
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import ALL_SENT, READY, add, blank_page, listen
 from tests.browser import ARGUMENTS
@@ -219,11 +220,11 @@ def test_after_logging_out_the_back_button_shows_nothing(locked, browser, chromi
 
 
 def test_a_program_logs_in(locked, tmp_path):
-    from gradio_client import Client, handle_file
+    from gradio_client import handle_file
 
     with pytest.raises(Exception, match=r"[Cc]ould not|[Ll]og|401"):
-        Client(locked.url, verbose=False)
-    client = Client(locked.url, auth=("ann", "pear"), verbose=False)
+        connect(locked.url)
+    client = connect(locked.url, auth=("ann", "pear"))
     assert {
         name[1:] for name in client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     } == ENDPOINTS

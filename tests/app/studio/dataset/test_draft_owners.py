@@ -21,6 +21,7 @@ from app.studio.dataset.draft_owners import Kept, kept_by, of_programs, program_
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.paths import Paths
+from tests.app.ui.api_client import connect
 from tests.app.ui.server import Process
 from tests.app.user_files import write_pictures
 
@@ -123,9 +124,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 
 
 def client(shared: Process, name: str) -> Any:
-    from gradio_client import Client
-
-    return Client(shared.url, auth=(name, "pear"), verbose=False)
+    return connect(shared.url, auth=(name, "pear"))
 
 
 def noise(folder: Path, seed: int) -> Path:
